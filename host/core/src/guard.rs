@@ -1,0 +1,1 @@
+//! Holds every proposal of a policy against what the configuration promises.

@@ -1,0 +1,12 @@
+//! Decisions the host does not delegate.
+//!
+//! A policy component proposes; what this crate computes decides. It plans restores, keeps the
+//! watermarks in order and holds every proposal against what the configuration promises. Pure: no
+//! clock, no file, no network.
+#![forbid(unsafe_code)]
+
+pub mod guard;
+pub mod inventory;
+pub mod policy;
+pub mod restore;
+pub mod watermarks;
