@@ -62,7 +62,8 @@ impl PageSize {
     /// ```
     #[must_use]
     pub fn lock_page(self) -> Pgno {
-        Pgno(NonZeroU32::MIN.saturating_add(0x4000_0000 / self.0.get()))
+        // Division by a NonZeroU32 cannot fail.
+        Pgno(NonZeroU32::MIN.saturating_add(0x4000_0000_u32 / self.0))
     }
 }
 
@@ -95,7 +96,9 @@ impl Pgno {
     /// Where the page begins in the database file, in bytes.
     #[must_use]
     pub fn offset(self, page_size: PageSize) -> u64 {
-        u64::from(self.0.get()).saturating_sub(1).saturating_mul(u64::from(page_size.get()))
+        u64::from(self.0.get())
+            .saturating_sub(1)
+            .saturating_mul(u64::from(page_size.get()))
     }
 
     /// The page after this one; `None` after the last number.

@@ -1,5 +1,6 @@
 //! The first 100 bytes of a SQLite database file (SQLite file format, section 1.3).
 
+use crate::header::Fields;
 use crate::{DecodeError, PageSize};
 
 /// Bytes of the database header.
@@ -22,7 +23,24 @@ impl DatabaseHeader {
     /// # Errors
     ///
     /// [`DecodeError`] if these are not the bytes of a SQLite database.
-    pub fn parse(_bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let header = bytes
+            .first_chunk::<HEADER_LEN>()
+            .ok_or(DecodeError::Truncated(bytes.len() as u64))?;
+        let mut fields = Fields(header);
+        if fields.take::<16>() != *b"SQLite format 3\0" {
+            return Err(DecodeError::Magic {
+                found: Fields(header).take(),
+                expected: "SQLite format 3",
+            });
+        }
+        let page_size = PageSize::from_database_header(u16::from_be_bytes(fields.take()))?;
+        let versions = fields.take::<2>();
+        let _reserved_to_counter = fields.take::<8>();
+        Ok(Self {
+            page_size,
+            is_wal: versions == [2, 2],
+            page_count: fields.u32(),
+        })
     }
 }
