@@ -19,7 +19,10 @@ impl Watermarks {
     /// If `durable > spooled`: the caller read its state wrongly.
     #[must_use]
     pub fn new(spooled: Option<Txid>, durable: Option<Txid>) -> Self {
-        assert!(durable <= spooled, "durable {durable:?} is ahead of spooled {spooled:?}");
+        assert!(
+            durable <= spooled,
+            "durable {durable:?} is ahead of spooled {spooled:?}"
+        );
         Self { spooled, durable }
     }
 
@@ -55,7 +58,10 @@ impl Watermarks {
     pub fn confirm(&mut self, txid: Txid) {
         let expected = self.durable.map_or(Some(Txid::FIRST), Txid::next);
         assert_eq!(Some(txid), expected, "transactions are confirmed in order");
-        assert!(Some(txid) <= self.spooled, "{txid} was confirmed before it was sealed");
+        assert!(
+            Some(txid) <= self.spooled,
+            "{txid} was confirmed before it was sealed"
+        );
         self.durable = Some(txid);
     }
 

@@ -1,0 +1,156 @@
+//! One SQLite connection of ours, and the few calls that need SQLite's C interface.
+#![expect(
+    unsafe_code,
+    reason = "checkpoint counters and page reads exist in SQLite's C interface only"
+)]
+
+use std::ffi::{c_int, c_void};
+use std::path::Path;
+use std::time::Duration;
+
+use libsqlite3_sys as ffi;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{Error, Result};
+
+/// First version without the WAL-reset bug, in which a writer that races a checkpoint loses pages.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// The state of the log, as SQLite's wal-index has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct LogState {
+    /// Valid frames in the log, all of them committed.
+    pub(super) frames: u64,
+    /// How many of them are copied into the database.
+    pub(super) backfilled: u64,
+}
+
+/// How a checkpoint treats readers and writers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum CheckpointMode {
+    /// Copies what it can, waits for nobody.
+    Passive,
+    /// Copies everything, then empties the log file.
+    Truncate,
+}
+
+/// Opens a database that exists, for reading and writing.
+pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(Error::invalid(format!(
+            "SQLite {} is linked, which can lose committed pages when a writer races a checkpoint; \
+             link 3.51.3 or later",
+            rusqlite::version()
+        )));
+    }
+    let fail = |error: rusqlite::Error| {
+        Error::unavailable(format!("cannot open the database {}", path.display())).with_source(error)
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    connection.busy_timeout(busy_timeout).map_err(fail)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(fail)?;
+    keep_log_on_close(&connection);
+    Ok(connection)
+}
+
+/// Asks SQLite not to delete the log when this connection is the last to close: without it the
+/// next start could not tell what was written meanwhile.
+fn keep_log_on_close(connection: &Connection) {
+    let mut on: c_int = 1;
+    // SAFETY: the handle is open, "main" always exists, and the opcode takes a pointer to an int
+    // that outlives the call.
+    unsafe {
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_PERSIST_WAL,
+            (&raw mut on).cast::<c_void>(),
+        );
+    }
+}
+
+/// Reads the counters of the log without a lock. The connection must not be in a transaction.
+pub(super) fn log_state(connection: &Connection) -> Result<LogState> {
+    // SQLITE_CHECKPOINT_NOOP, SQLite 3.51: "do no work at all", but report.
+    const NOOP: c_int = -1;
+    checkpoint_raw(connection, NOOP).map(|(_, state)| state)
+}
+
+/// Runs a checkpoint. `false` if a reader or another checkpoint kept it from finishing.
+pub(super) fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Result<(bool, LogState)> {
+    let mode = match mode {
+        CheckpointMode::Passive => ffi::SQLITE_CHECKPOINT_PASSIVE,
+        CheckpointMode::Truncate => ffi::SQLITE_CHECKPOINT_TRUNCATE,
+    };
+    checkpoint_raw(connection, mode)
+}
+
+fn checkpoint_raw(connection: &Connection, mode: c_int) -> Result<(bool, LogState)> {
+    let (mut frames, mut backfilled): (c_int, c_int) = (-1, -1);
+    // SAFETY: the handle is open and both out-pointers outlive the call.
+    let code = unsafe {
+        ffi::sqlite3_wal_checkpoint_v2(
+            connection.handle(),
+            c"main".as_ptr(),
+            mode,
+            &raw mut frames,
+            &raw mut backfilled,
+        )
+    };
+    if code != ffi::SQLITE_OK && code != ffi::SQLITE_BUSY {
+        return Err(sqlite_error("cannot read or checkpoint the log", code));
+    }
+    let (Ok(frames), Ok(backfilled)) = (u64::try_from(frames), u64::try_from(backfilled)) else {
+        if code == ffi::SQLITE_BUSY {
+            return Err(sqlite_error("the log is busy", code));
+        }
+        return Err(Error::invalid("the database is not in WAL mode"));
+    };
+    Ok((code == ffi::SQLITE_OK, LogState { frames, backfilled }))
+}
+
+/// Reads bytes of the database file through SQLite's own descriptor: opening the file a second time
+/// and closing it would drop every lock this process holds on it (POSIX). Bytes past the end of
+/// the file read as zeros. The connection must be in a read transaction.
+pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open; the opcode stores a pointer to the file object, which lives as
+    // long as the connection.
+    let code = unsafe {
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_FILE_POINTER,
+            (&raw mut file).cast::<c_void>(),
+        )
+    };
+    if code != ffi::SQLITE_OK || file.is_null() {
+        return Err(sqlite_error("SQLite does not give access to the database file", code));
+    }
+    let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
+        return Err(Error::internal("a read of the database is too large"));
+    };
+    // SAFETY: `file` was filled in by SQLite above and its methods live as long as it; `xRead`
+    // writes at most `len` bytes, the length of `buffer`.
+    let code = unsafe {
+        let Some(methods) = (*file).pMethods.as_ref() else {
+            return Err(Error::internal("the database file of a connection is closed"));
+        };
+        let Some(read) = methods.xRead else {
+            return Err(Error::internal("the database file cannot be read"));
+        };
+        read(file, buffer.as_mut_ptr().cast::<c_void>(), len, offset)
+    };
+    match code {
+        ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ => Ok(()),
+        _ => Err(sqlite_error("cannot read the database file", code)),
+    }
+}
+
+fn sqlite_error(what: &str, code: c_int) -> Error {
+    Error::unavailable(what).with_source(rusqlite::Error::SqliteFailure(
+        ffi::Error::new(code),
+        None,
+    ))
+}

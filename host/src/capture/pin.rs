@@ -1,0 +1,73 @@
+//! Holding the log: a read transaction whose mark keeps it from being restarted.
+
+use rusqlite::Connection;
+
+use super::CaptureOptions;
+use super::connection::{self, LogState};
+use super::log::LogFile;
+use crate::{Error, Result};
+
+/// How often taking a pin is tried while somebody else's checkpoints undo it.
+const TRIES: u32 = 100;
+
+/// An open read transaction.
+pub(super) struct Pin(Connection);
+
+impl Pin {
+    /// Takes a read mark at the end of the log and proves that it holds the log.
+    ///
+    /// A reader of a log that is fully copied into the database gets mark 0, which holds nothing:
+    /// the next writer restarts the log under it. So a frame that is not yet copied must exist
+    /// before the mark is taken, and must still not be copied after.
+    pub(super) fn take(
+        options: &CaptureOptions,
+        control: &Connection,
+        writer: &Connection,
+        log: &LogFile,
+    ) -> Result<Self> {
+        let path = &options.database;
+        let pin = connection::open(path, options.busy_timeout)?;
+        let failed = |error: rusqlite::Error| {
+            Error::unavailable(format!("cannot hold the log of {}", path.display()))
+                .with_source(error)
+        };
+        for _ in 0..TRIES {
+            let before = connection::log_state(control)?;
+            if before.backfilled == before.frames {
+                bump(writer).map_err(failed)?;
+                continue;
+            }
+            let header = log.header()?;
+            pin.execute_batch("BEGIN").map_err(failed)?;
+            pin.query_row("SELECT COUNT(*) FROM _litestream_seq", [], |_| Ok(())).map_err(failed)?;
+            let after = connection::log_state(control)?;
+            if holds(before, after) && header.is_some() && header == log.header()? {
+                return Ok(Self(pin));
+            }
+            pin.execute_batch("ROLLBACK").map_err(failed)?;
+        }
+        Err(Error::unavailable(format!(
+            "cannot hold the log of {}: other checkpoints restart it all the time",
+            path.display()
+        )))
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+}
+
+/// Whether a mark taken between the two states is a real one: some frame that was there before it
+/// is not copied after it, so not everything was copied when it was taken. Both states must be of one
+/// log, which its salts tell.
+fn holds(before: LogState, after: LogState) -> bool {
+    after.frames >= before.frames && after.backfilled < before.frames
+}
+
+/// Commits one small change of our own, which leaves a frame in the log.
+fn bump(writer: &Connection) -> rusqlite::Result<()> {
+    writer.execute_batch(
+        "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1)
+         ON CONFLICT (id) DO UPDATE SET seq = seq + 1",
+    )
+}

@@ -1,0 +1,185 @@
+//! One turn of a database: look, decide, seal, checkpoint. Runs on a blocking thread.
+
+use std::time::{Duration, Instant};
+
+use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
+use lockkeeper_ltx::Txid;
+
+use super::status::DatabaseShared;
+use crate::Result;
+use crate::capture::{Capture, Sealed, Snapshot};
+use crate::clock;
+use crate::policy::Policy;
+use crate::settings::DatabaseSettings;
+
+/// The part of a database that blocks, with what it remembers between turns.
+pub(crate) struct Worker {
+    pub(crate) capture: Capture,
+    settings: DatabaseSettings,
+    policy: Policy,
+    /// When the oldest commit that waits was noticed.
+    pending_since: Option<Instant>,
+    last_sync: Option<Instant>,
+    last_checkpoint: Instant,
+    written_since_checkpoint: bool,
+    /// When a snapshot was last proposed but could not be taken, or was taken.
+    snapshot_asked: Option<Instant>,
+}
+
+/// What a turn led to.
+pub(crate) struct Turn {
+    /// When to look again although nothing wakes us.
+    pub(crate) wait: Duration,
+    pub(crate) spooled: Option<Txid>,
+    /// A snapshot to send.
+    pub(crate) snapshot: Option<Snapshot>,
+}
+
+/// How soon a snapshot is asked for again.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    pub(crate) fn new(capture: Capture, settings: DatabaseSettings, policy: Policy) -> Self {
+        Self {
+            capture,
+            settings,
+            policy,
+            pending_since: None,
+            last_sync: None,
+            last_checkpoint: Instant::now(),
+            written_since_checkpoint: false,
+            snapshot_asked: None,
+        }
+    }
+
+    /// Seals what was committed, at once if `force`, else when the policy says so.
+    pub(crate) fn turn(&mut self, shared: &DatabaseShared, force: bool) -> Result<Turn> {
+        if !self.capture.is_in_place() {
+            return Err(crate::Error::unavailable(format!(
+                "the database {} was replaced or removed while it was replicated",
+                self.settings.path.display()
+            )));
+        }
+        let now = Instant::now();
+        let mut wait = self.settings.monitor_interval;
+        if self.capture.is_pending()? {
+            let since = *self.pending_since.get_or_insert(now);
+            let delay = if force { Duration::ZERO } else { self.sync_delay(shared, since, now) };
+            if delay.is_zero() {
+                self.seal(shared)?;
+            } else {
+                wait = wait.min(delay);
+            }
+        }
+        self.checkpoint(shared)?;
+        let snapshot = if force { None } else { self.snapshot(shared)? };
+        Ok(Turn { wait, spooled: self.capture.last(), snapshot })
+    }
+
+    fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
+        let marks = shared.marks();
+        let facts = SyncFacts {
+            now_ms: unix_ms(),
+            committed: number(marks.spooled).saturating_add(1),
+            spooled: number(marks.spooled),
+            durable: number(marks.durable),
+            oldest_pending_age_ms: millis(now.saturating_duration_since(since)),
+            since_last_sync_ms: self.last_sync.map(|at| millis(now.saturating_duration_since(at))),
+            waiters: 0,
+            last_put_latency_ms: marks.last_put_latency.map(millis),
+            consecutive_failures: marks.consecutive_failures,
+            sync_interval_ms: millis(self.settings.sync_interval),
+        };
+        Duration::from_millis(self.policy.plan_sync(facts).wait_ms)
+    }
+
+    fn seal(&mut self, shared: &DatabaseShared) -> Result<()> {
+        while let Some(sealed) = self.capture.seal_next()? {
+            self.sealed(shared, sealed);
+            self.written_since_checkpoint = true;
+        }
+        self.pending_since = None;
+        self.last_sync = Some(Instant::now());
+        Ok(())
+    }
+
+    fn sealed(&self, shared: &DatabaseShared, sealed: Sealed) {
+        shared.spooled(sealed.txid());
+        match sealed {
+            Sealed::Incremental(txid) => tracing::debug!(%txid, "sealed"),
+            Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
+        }
+    }
+
+    fn checkpoint(&mut self, shared: &DatabaseShared) -> Result<()> {
+        let facts = CheckpointFacts {
+            now_ms: unix_ms(),
+            wal_pages: u32::try_from(self.capture.wal_pages()?).unwrap_or(u32::MAX),
+            since_last_checkpoint_ms: millis(self.last_checkpoint.elapsed()),
+            written_since_last_checkpoint: self.written_since_checkpoint,
+            snapshot_running: shared.marks().snapshot_running,
+            min_checkpoint_pages: self.settings.min_checkpoint_pages,
+            truncate_pages: self.settings.truncate_pages,
+            checkpoint_interval_ms: millis(self.settings.checkpoint_interval),
+        };
+        let truncate = match self.policy.plan_checkpoint(facts) {
+            CheckpointProposal::None => return Ok(()),
+            CheckpointProposal::Passive => false,
+            CheckpointProposal::Truncate => true,
+        };
+        let report = self.capture.checkpoint(truncate)?;
+        report.sealed.iter().for_each(|sealed| self.sealed(shared, *sealed));
+        self.last_checkpoint = Instant::now();
+        self.written_since_checkpoint = false;
+        shared.checkpointed(report.write_lock_held);
+        tracing::debug!(
+            complete = report.complete,
+            held_us = u64::try_from(report.write_lock_held.as_micros()).unwrap_or(u64::MAX),
+            "checkpoint"
+        );
+        // Our own small commit after it is sent along, and does not count as the application's.
+        while let Some(sealed) = self.capture.seal_next()? {
+            self.sealed(shared, sealed);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
+        let marks = shared.marks();
+        let asked_just_now = self.snapshot_asked.is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
+        let Some(snapshots) = marks.snapshots.clone() else { return Ok(None) };
+        if marks.snapshot_running || asked_just_now || marks.durable.is_none() {
+            return Ok(None);
+        }
+        self.snapshot_asked = Some(Instant::now());
+        let facts = SnapshotFacts {
+            now_ms: unix_ms(),
+            database_bytes: self.capture.database_bytes(),
+            committed: number(marks.spooled),
+            spooled: number(marks.spooled),
+            durable: number(marks.durable),
+            snapshots,
+            snapshot_interval_ms: millis(self.settings.snapshot_interval),
+        };
+        let Some(reason) = self.policy.plan_snapshot(&facts) else { return Ok(None) };
+        // Commits that came since the last file must be in one before a snapshot can follow it.
+        self.seal(shared)?;
+        let snapshot = self.capture.snapshot()?;
+        if let Some(snapshot) = &snapshot {
+            tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
+        }
+        Ok(snapshot)
+    }
+}
+
+fn number(txid: Option<Txid>) -> u64 {
+    txid.map_or(0, Txid::get)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(clock::now_ms()).unwrap_or(0)
+}
