@@ -64,7 +64,11 @@ impl<'a> Image<'a> {
         loop {
             if source.is_complete {
                 let trailing = || source.refused("bytes follow its end");
-                return if input.is_empty() { Ok(()) } else { Err(trailing()) };
+                return if input.is_empty() {
+                    Ok(())
+                } else {
+                    Err(trailing())
+                };
             }
             match decoder.step(&mut input).map_err(|e| source.damaged(e))? {
                 Step::NeedMore => return Ok(()),
