@@ -1,11 +1,11 @@
 //! A restore refuses what it cannot do right, and leaves nothing behind.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use lockkeeper::ErrorKind;
-use lockkeeper::restore::Target;
-use lockkeeper::restore::{RestoreOptions, check_timestamp_bounds, plan_only, restore};
-use lockkeeper::store::{Replica, body_from_bytes};
+use lockkeeper::restore::{RestoreOptions, Target, check_timestamp_bounds, plan_only, restore};
+use lockkeeper::store::{Body, FileStore, Layout, ObjectInfo, Replica, Store, body_from_bytes};
+use lockkeeper::{ErrorKind, Result};
 use lockkeeper_ltx::Level;
 
 async fn replica(dir: &Path, names: &[(u8, &str)]) -> Replica {
@@ -84,4 +84,58 @@ async fn a_time_outside_of_the_replica_does_not_exist() {
         );
     }
     assert!(check_timestamp_bounds(&[], 1).is_err());
+}
+
+/// Lists files that are gone when they are read.
+#[derive(Debug)]
+struct Vanishing(lockkeeper::store::FileStore);
+
+#[async_trait::async_trait]
+impl Store for Vanishing {
+    async fn put(&self, key: &str, created_ms: i64, body: Body) -> Result<u64> {
+        self.0.put(key, created_ms, body).await
+    }
+
+    async fn get(&self, _key: &str, _offset: u64) -> Result<Option<Body>> {
+        Ok(None)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        self.0.list(prefix).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        self.0.folders(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.0.delete(key).await
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_deleted_meanwhile_is_named_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    replica(dir.path(), &[(9, "0000000000000001-0000000000000002.ltx")]).await;
+    let store = FileStore::open(dir.path().join("replica")).unwrap();
+    let replica = Replica::new(Arc::new(Vanishing(store)), Layout::Standard);
+    let out = tempfile::tempdir().unwrap();
+    std::fs::write(out.path().join("out.db"), "old").unwrap();
+    let options = RestoreOptions {
+        force: true,
+        ..RestoreOptions::new(out.path().join("out.db"))
+    };
+    let error = restore(&replica, options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = "level 9 0000000000000001-0000000000000002.ltx";
+    assert!(error.to_string().contains(text), "{error}");
+    assert_eq!(
+        std::fs::read_to_string(out.path().join("out.db")).unwrap(),
+        "old"
+    );
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 1);
 }
