@@ -104,7 +104,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Where each page stands, for a reader made [`with_index`](Self::with_index) that is at the
-    /// end.
+    /// end; empty for other readers.
     #[must_use]
     pub fn index(&self) -> Option<&PageIndex> {
         self.index.as_ref()

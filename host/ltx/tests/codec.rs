@@ -1,4 +1,5 @@
 //! What holds for every LTX file: round trips, damage, truncation.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lockkeeper_ltx::{
     DecodeError, Decoder, EncodeError, Encoder, HEADER_LEN, Header, PageEncoding, PageSize, Pgno,

@@ -1,4 +1,5 @@
 //! The reader of the write-ahead log, on logs made here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lockkeeper_ltx::DecodeError;
 use lockkeeper_ltx::wal::{FRAME_HEADER_LEN, Next, WAL_HEADER_LEN, WalHeader, WalReader};
