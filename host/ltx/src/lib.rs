@@ -8,16 +8,23 @@
 //! The vocabulary is [`PageSize`], [`Pgno`], [`Txid`], [`TxidRange`], [`Level`] and [`FileName`];
 //! the work is done by [`Encoder`], [`Decoder`], [`Merge`] and [`wal::WalReader`].
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 
 mod checksum;
+mod cursor;
 mod decode;
 mod encode;
 mod error;
 mod header;
 mod index;
+mod lz4;
 mod merge;
 mod name;
 mod page;
+mod read;
 pub mod sqlite;
 mod txid;
 pub mod wal;
@@ -27,7 +34,8 @@ pub use encode::{Encoder, PageEncoding};
 pub use error::{DecodeError, EncodeError};
 pub use header::{HEADER_LEN, Header, TRAILER_LEN, WalSpan};
 pub use index::{IndexEntry, PageIndex};
-pub use merge::Merge;
+pub use merge::{Merge, MergeError};
 pub use name::{FileName, Level};
 pub use page::{PageSize, Pgno};
+pub use read::{ReadError, Reader};
 pub use txid::{Txid, TxidRange};

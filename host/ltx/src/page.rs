@@ -62,7 +62,18 @@ impl PageSize {
     /// ```
     #[must_use]
     pub fn lock_page(self) -> Pgno {
-        Pgno(NonZeroU32::MIN.saturating_add(0x4000_0000 / self.0.get()))
+        Pgno(NonZeroU32::MIN.saturating_add(0x4000_0000_u32 / self.0))
+    }
+
+    /// The page that follows `last` in a snapshot, which skips the lock page; `None` after the last
+    /// page number.
+    pub(crate) fn page_after(self, last: Option<Pgno>) -> Option<Pgno> {
+        let next = last.map_or(Some(Pgno::FIRST), Pgno::next)?;
+        if next == self.lock_page() {
+            next.next()
+        } else {
+            Some(next)
+        }
     }
 }
 
@@ -95,7 +106,9 @@ impl Pgno {
     /// Where the page begins in the database file, in bytes.
     #[must_use]
     pub fn offset(self, page_size: PageSize) -> u64 {
-        u64::from(self.0.get()).saturating_sub(1).saturating_mul(u64::from(page_size.get()))
+        u64::from(self.0.get())
+            .saturating_sub(1)
+            .saturating_mul(u64::from(page_size.get()))
     }
 
     /// The page after this one; `None` after the last number.

@@ -46,7 +46,9 @@ impl FromStr for Txid {
     type Err = ParseTxidError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_hex16(text).and_then(Self::new).ok_or_else(|| ParseTxidError(text.to_owned()))
+        parse_hex16(text)
+            .and_then(Self::new)
+            .ok_or_else(|| ParseTxidError(text.to_owned()))
     }
 }
 
@@ -76,7 +78,10 @@ impl TxidRange {
     /// The range that holds `txid` alone, as every L0 file does.
     #[must_use]
     pub fn single(txid: Txid) -> Self {
-        Self { min: txid, max: txid }
+        Self {
+            min: txid,
+            max: txid,
+        }
     }
 
     /// The first transaction.

@@ -1,11 +1,15 @@
 //! SQLite's write-ahead log (SQLite file format, section 4).
 
+use crate::cursor::Cursor;
 use crate::{DecodeError, PageSize, Pgno};
 
 /// Bytes of the header at the start of a log.
 pub const WAL_HEADER_LEN: usize = 32;
 /// Bytes of the header before each page of a log.
 pub const FRAME_HEADER_LEN: usize = 24;
+
+/// The only version of the log format there is.
+const FORMAT_VERSION: u32 = 3_007_000;
 
 /// Which byte order the checksums of a log use, as its magic number says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,16 +43,42 @@ impl WalHeader {
     /// # Errors
     ///
     /// [`DecodeError`] if they are not a valid header.
-    pub fn parse(_bytes: &[u8; WAL_HEADER_LEN]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn parse(bytes: &[u8; WAL_HEADER_LEN]) -> Result<Self, DecodeError> {
+        let mut fields = Cursor(bytes);
+        let order = match fields.u32()? {
+            0x377f_0682 => ChecksumOrder::Little,
+            0x377f_0683 => ChecksumOrder::Big,
+            other => return Err(DecodeError::Magic(other)),
+        };
+        let version = fields.u32()?;
+        if version != FORMAT_VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let page_size = PageSize::new(fields.u32()?)?;
+        let checkpoint_seq = fields.u32()?;
+        let (salt1, salt2) = (fields.u32()?, fields.u32()?);
+        let checksum = [fields.u32()?, fields.u32()?];
+        let summed = bytes.get(..24).unwrap_or_default();
+        if add_checksum(order, [0, 0], summed) != checksum {
+            return Err(DecodeError::WalChecksum);
+        }
+        Ok(Self {
+            order,
+            page_size,
+            checkpoint_seq,
+            salt1,
+            salt2,
+            checksum,
+        })
     }
 }
 
 /// Where frame `index` (from 0) begins, in bytes from the start of the log.
 #[must_use]
 pub fn frame_offset(index: u64, page_size: PageSize) -> u64 {
-    (WAL_HEADER_LEN as u64)
-        .saturating_add(index.saturating_mul(FRAME_HEADER_LEN as u64 + u64::from(page_size.get())))
+    (WAL_HEADER_LEN as u64).saturating_add(
+        index.saturating_mul(u64::from(page_size.get()).saturating_add(FRAME_HEADER_LEN as u64)),
+    )
 }
 
 /// One frame of a log: a page as one transaction left it.
@@ -76,35 +106,110 @@ pub enum Next<'a> {
 
 /// Walks the frames of a log in order and verifies salts and checksums.
 #[derive(Clone, Debug)]
-pub struct WalReader {}
+pub struct WalReader {
+    order: ChecksumOrder,
+    page_size: PageSize,
+    salt1: u32,
+    salt2: u32,
+    checksum: [u32; 2],
+    frames: u64,
+}
 
 impl WalReader {
     /// A reader before the first frame.
     #[must_use]
-    pub fn new(_header: &WalHeader) -> Self {
-        todo!()
+    pub fn new(header: &WalHeader) -> Self {
+        Self::resume(header, 0, header.checksum)
     }
 
     /// A reader before the frame that follows one whose stored checksum is `previous`.
     #[must_use]
-    pub fn resume(_header: &WalHeader, _frames: u64, _previous: [u32; 2]) -> Self {
-        todo!()
+    pub fn resume(header: &WalHeader, frames: u64, previous: [u32; 2]) -> Self {
+        let &WalHeader {
+            order,
+            page_size,
+            salt1,
+            salt2,
+            ..
+        } = header;
+        Self {
+            order,
+            page_size,
+            salt1,
+            salt2,
+            checksum: previous,
+            frames,
+        }
     }
 
-    /// Takes one frame from the front of `input`.
-    pub fn next<'a>(&mut self, _input: &mut &'a [u8]) -> Next<'a> {
-        todo!()
+    /// Takes one frame from the front of `input`. Takes nothing unless it returns a frame.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Next<'a> {
+        let Some((header, rest)) = input.split_first_chunk::<FRAME_HEADER_LEN>() else {
+            return Next::NeedMore;
+        };
+        let Some((page, rest)) = rest.split_at_checked(self.page_size.bytes()) else {
+            return Next::NeedMore;
+        };
+        let Ok((frame, checksum)) = self.parse(header, page) else {
+            return Next::EndOfLog;
+        };
+        self.checksum = checksum;
+        self.frames = self.frames.saturating_add(1);
+        *input = rest;
+        Next::Frame(frame)
+    }
+
+    fn parse<'a>(
+        &self,
+        header: &[u8; FRAME_HEADER_LEN],
+        page: &'a [u8],
+    ) -> Result<(Frame<'a>, [u32; 2]), DecodeError> {
+        let mut fields = Cursor(header);
+        let (pgno, commit) = (fields.u32()?, fields.u32()?);
+        let salts = (fields.u32()?, fields.u32()?);
+        if salts != (self.salt1, self.salt2) {
+            return Err(DecodeError::WalChecksum);
+        }
+        let stored = [fields.u32()?, fields.u32()?];
+        let pgno = Pgno::new(pgno).ok_or(DecodeError::WalChecksum)?;
+        let summed = header.get(..8).unwrap_or_default();
+        let checksum = add_checksum(self.order, self.checksum, summed);
+        if add_checksum(self.order, checksum, page) != stored {
+            return Err(DecodeError::WalChecksum);
+        }
+        let commit = (commit != 0).then_some(commit);
+        Ok((Frame { pgno, commit, page }, stored))
     }
 
     /// How many frames were taken, from the start of the log.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        todo!()
+        self.frames
     }
 
     /// The running checksum, to resume from.
     #[must_use]
     pub fn checksum(&self) -> [u32; 2] {
-        todo!()
+        self.checksum
     }
+}
+
+/// Extends a checksum over `bytes`, whose length is a multiple of 8 (SQLite file format,
+/// section 4.2).
+fn add_checksum(order: ChecksumOrder, [mut s0, mut s1]: [u32; 2], bytes: &[u8]) -> [u32; 2] {
+    for &[a, b, c, d, e, f, g, h] in bytes.as_chunks::<8>().0 {
+        let (first, second) = match order {
+            ChecksumOrder::Little => (
+                u32::from_le_bytes([a, b, c, d]),
+                u32::from_le_bytes([e, f, g, h]),
+            ),
+            ChecksumOrder::Big => (
+                u32::from_be_bytes([a, b, c, d]),
+                u32::from_be_bytes([e, f, g, h]),
+            ),
+        };
+        s0 = s0.wrapping_add(first).wrapping_add(s1);
+        s1 = s1.wrapping_add(second).wrapping_add(s0);
+    }
+    [s0, s1]
 }
