@@ -1,4 +1,5 @@
 //! Stores keep to their contract.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;

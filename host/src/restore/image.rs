@@ -150,7 +150,7 @@ impl Source {
         }
         // Litestream refuses to end with a file in checksum mode, so what follows would not be
         // restorable there.
-        if self.is_last && header.pre_apply_checksum.is_some() {
+        if self.is_last && header.checksum_mode {
             return Err(self.refused("post-apply checksum not allowed"));
         }
         if header.range != self.file.name.range() {
@@ -235,6 +235,7 @@ impl PageSet {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -50,6 +50,7 @@ fn open(path: &Path) -> Result<Connection> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -180,6 +180,7 @@ fn suffixed(name: &OsStr, suffix: &str) -> OsString {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};

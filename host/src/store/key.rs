@@ -66,6 +66,7 @@ pub(super) fn join(folder: &[String], name: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
