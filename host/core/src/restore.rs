@@ -191,4 +191,5 @@ fn preference(file: &ReplicaFile) -> impl Ord + use<> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

@@ -1,8 +1,11 @@
-use crate::checksum::{self, FileChecksum};
-use crate::encode::{FLAG_BLOCK, PAGE_HEADER_LEN, successor};
-use crate::frame::FrameScan;
-use crate::header::Fields;
-use crate::{DecodeError, HEADER_LEN, Header, Pgno, TRAILER_LEN};
+use crate::checksum::{Crc, Rolling};
+use crate::cursor::Cursor;
+use crate::index::{IndexParser, Parsed};
+use crate::lz4::{self, FrameReader};
+use crate::{DecodeError, HEADER_LEN, Header, IndexEntry, PageIndex, Pgno, TRAILER_LEN};
+
+const PAGE_HEADER_LEN: usize = 6;
+const SIZE_PREFIX_LEN: usize = 4;
 
 /// What [`Decoder::step`] found.
 #[derive(Debug)]
@@ -11,45 +14,52 @@ pub enum Step<'a> {
     NeedMore,
     /// The header; always first.
     Header(Header),
-    /// The next page, uncompressed.
+    /// The next page, uncompressed. Pages past the header's `commit` are tolerated, as Litestream
+    /// does, and are the caller's to drop.
     Page(Pgno, &'a [u8]),
-    /// The file is complete and its checksum, which this is, is right. Any byte after it is an
-    /// error.
-    End(u64),
+    /// The file is complete and its checksum is right. Bytes after this are an error.
+    End {
+        /// Where each page was found in the file; what the file's own index says is not trusted.
+        index: PageIndex,
+        /// The file checksum of the trailer.
+        checksum: u64,
+    },
 }
 
-/// Reads one LTX file from bytes that arrive in pieces of any size.
+/// What the bytes in the buffer will be once there are enough of them.
+#[derive(Debug)]
+enum State {
+    Header,
+    PageHeader,
+    BlockSize(Pgno),
+    Block(Pgno),
+    Frame(Pgno, FrameReader),
+    Index(IndexParser),
+    IndexLen,
+    Trailer,
+    End,
+    Failed(DecodeError),
+}
+
+/// Reads one LTX file from bytes that arrive in pieces of any size. Memory is bounded by a page and
+/// the index, whatever the bytes say.
 ///
-/// Memory is bounded by two pages, whatever the bytes say. Pages past the end of the database,
-/// which no current program writes and every reader drops, are verified and skipped.
+/// Both page encodings may stand in one file. The pages of every file must ascend, and those of a
+/// snapshot must be complete.
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
-    /// The bytes of the current field, until there are `need` of them.
-    field: Vec<u8>,
     need: usize,
-    /// Bytes taken so far.
-    taken: u64,
-    checksum: FileChecksum,
-    /// The database checksum of a snapshot in checksum mode.
-    database: u64,
+    buf: Vec<u8>,
+    header: Option<Header>,
     page: Vec<u8>,
+    crc: Crc,
+    rolling: Option<Rolling>,
     last: Option<Pgno>,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    Header,
-    PageHeader(Header),
-    BlockLen(Header, Pgno),
-    Block(Header, Pgno),
-    Frame(Header, Pgno, FrameScan),
-    /// Within the page index; counts the numbers of the current entry.
-    Index(Header, u8),
-    IndexLen(Header),
-    Trailer(Header),
-    Done,
-    Failed(DecodeError),
+    /// Bytes of the file so far.
+    offset: u64,
+    page_offset: u64,
+    index: Option<PageIndex>,
 }
 
 impl Default for Decoder {
@@ -64,13 +74,26 @@ impl Decoder {
     pub fn new() -> Self {
         Self {
             state: State::Header,
-            field: Vec::with_capacity(HEADER_LEN),
             need: HEADER_LEN,
-            taken: 0,
-            checksum: FileChecksum::new(),
-            database: checksum::FLAG,
+            buf: Vec::with_capacity(HEADER_LEN),
+            header: None,
             page: Vec::new(),
+            crc: Crc::new(),
+            rolling: None,
             last: None,
+            offset: 0,
+            page_offset: 0,
+            index: Some(PageIndex::default()),
+        }
+    }
+
+    /// A decoder that keeps no index, so that its memory is bounded by a page alone.
+    /// [`Step::End`] then holds an empty one.
+    #[must_use]
+    pub fn without_index() -> Self {
+        Self {
+            index: None,
+            ..Self::new()
         }
     }
 
@@ -81,24 +104,19 @@ impl Decoder {
     /// [`DecodeError`] at the first byte that cannot belong to a valid file; the decoder is then
     /// unusable and repeats the error.
     pub fn step(&mut self, input: &mut &[u8]) -> Result<Step<'_>, DecodeError> {
-        loop {
-            match self.advance(input) {
-                Ok(Found::Nothing) => {}
-                Ok(Found::NeedMore) => return Ok(Step::NeedMore),
-                Ok(Found::Header(header)) => return Ok(Step::Header(header)),
-                Ok(Found::Page(pgno)) => return Ok(Step::Page(pgno, &self.page)),
-                Ok(Found::End(checksum)) => return Ok(Step::End(checksum)),
-                Err(error) => {
-                    self.state = State::Failed(error.clone());
-                    return Err(error);
-                }
+        match self.advance(input) {
+            Ok(Found::NeedMore) => Ok(Step::NeedMore),
+            Ok(Found::Header(header)) => Ok(Step::Header(header)),
+            Ok(Found::Page(pgno)) => Ok(Step::Page(pgno, &self.page)),
+            Ok(Found::End { checksum }) => Ok(Step::End {
+                index: self.index.take().unwrap_or_default(),
+                checksum,
+            }),
+            Err(error) => {
+                self.state = State::Failed(error.clone());
+                Err(error)
             }
         }
-    }
-
-    /// The page that [`Step::Page`] announced last.
-    pub(crate) fn page(&self) -> &[u8] {
-        &self.page
     }
 
     /// Tells the decoder that no more bytes will come.
@@ -108,236 +126,228 @@ impl Decoder {
     /// [`DecodeError::Truncated`] unless the file was complete.
     pub fn end_of_input(&self) -> Result<(), DecodeError> {
         match &self.state {
-            State::Done => Ok(()),
+            State::End => Ok(()),
             State::Failed(error) => Err(error.clone()),
-            _ => Err(DecodeError::Truncated(self.taken)),
+            _ => Err(DecodeError::Truncated),
         }
+    }
+
+    /// The page that the last step found.
+    pub(crate) fn current_page(&self) -> &[u8] {
+        &self.page
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Found, DecodeError> {
-        match &self.state {
-            State::Done if input.is_empty() => return Ok(Found::NeedMore),
-            State::Done => return Err(DecodeError::TrailingBytes),
-            State::Failed(error) => return Err(error.clone()),
-            _ => {}
-        }
-        if !self.fill(input) {
-            return Ok(Found::NeedMore);
-        }
-        match self.state.clone() {
-            State::Header => self.on_header(),
-            State::PageHeader(header) => self.on_page_header(header),
-            State::BlockLen(header, pgno) => self.on_block_len(header, pgno),
-            State::Block(header, pgno) => self.on_block(header, pgno),
-            State::Frame(header, pgno, scan) => self.on_frame(header, pgno, scan),
-            State::Index(header, numbers) => Ok(self.on_index(header, numbers)),
-            State::IndexLen(header) => {
-                self.checksum.update(&self.field);
-                Ok(self.go(State::Trailer(header), TRAILER_LEN))
+        loop {
+            match &mut self.state {
+                State::Failed(error) => return Err(error.clone()),
+                State::End if input.is_empty() => return Ok(Found::NeedMore),
+                State::End => return Err(DecodeError::TrailingBytes),
+                State::Index(parser) => {
+                    if !take_index(parser, input, &mut self.crc)? {
+                        return Ok(Found::NeedMore);
+                    }
+                    self.expect(State::IndexLen, 8);
+                    continue;
+                }
+                _ => {}
             }
-            State::Trailer(header) => self.on_trailer(header),
-            State::Done | State::Failed(_) => Ok(Found::NeedMore),
+            if !self.fill(input) {
+                return Ok(Found::NeedMore);
+            }
+            let found = self.parse()?;
+            self.buf.clear();
+            if let Some(found) = found {
+                return Ok(found);
+            }
         }
     }
 
-    /// Collects the current field; `true` once it is whole.
+    /// Fills the buffer; false if the input does not suffice.
     fn fill(&mut self, input: &mut &[u8]) -> bool {
-        let missing = self.need.saturating_sub(self.field.len());
-        let (head, rest) = input.split_at_checked(missing).unwrap_or((input, &[]));
-        self.field.extend_from_slice(head);
-        self.taken = self.taken.saturating_add(head.len() as u64);
-        *input = rest;
-        self.field.len() >= self.need
+        let missing = self.need.saturating_sub(self.buf.len());
+        let (head, tail) = input.split_at_checked(missing).unwrap_or((input, &[]));
+        self.buf.extend_from_slice(head);
+        self.offset = self.offset.saturating_add(head.len() as u64);
+        *input = tail;
+        self.buf.len() == self.need
     }
 
-    fn go(&mut self, state: State, need: usize) -> Found {
-        self.state = state;
-        self.field.clear();
-        self.need = need;
-        Found::Nothing
+    fn expect(&mut self, state: State, need: usize) {
+        (self.state, self.need) = (state, need);
     }
 
-    fn on_header(&mut self) -> Result<Found, DecodeError> {
-        let bytes = Fields(&self.field).take::<HEADER_LEN>();
-        let header = Header::parse(&bytes)?;
-        if header.commit == 0 {
-            return Err(DecodeError::Header("the database is empty"));
+    /// Parses the full buffer.
+    fn parse(&mut self) -> Result<Option<Found>, DecodeError> {
+        match &mut self.state {
+            State::Header => self.header().map(Some),
+            State::PageHeader => self.page_header().map(|()| None),
+            &mut State::BlockSize(pgno) => self.block_size(pgno).map(|()| None),
+            &mut State::Block(pgno) => {
+                lz4::decompress_page(&self.buf, &mut self.page)
+                    .map_err(|_| DecodeError::Compression(pgno))?;
+                Ok(Some(self.page_done(pgno)))
+            }
+            State::Frame(pgno, frame) => {
+                let pgno = *pgno;
+                let done = frame
+                    .push(&self.buf, &mut self.page)
+                    .map_err(|_| DecodeError::Compression(pgno))?;
+                if done {
+                    return Ok(Some(self.page_done(pgno)));
+                }
+                self.need = frame.need();
+                Ok(None)
+            }
+            State::IndexLen => {
+                self.crc.update(&self.buf);
+                self.expect(State::Trailer, TRAILER_LEN);
+                Ok(None)
+            }
+            State::Trailer => self.trailer().map(Some),
+            // These take no buffered bytes.
+            State::Index(_) | State::End | State::Failed(_) => Ok(None),
         }
-        self.checksum.update(&bytes);
-        self.page.resize(header.page_size.bytes(), 0);
-        self.go(State::PageHeader(header), PAGE_HEADER_LEN);
+    }
+
+    fn header(&mut self) -> Result<Found, DecodeError> {
+        let bytes = self
+            .buf
+            .as_slice()
+            .try_into()
+            .map_err(|_| DecodeError::Truncated)?;
+        let header = Header::parse(bytes)?;
+        self.crc.update(&self.buf);
+        self.page = vec![0; header.page_size.bytes()];
+        // Only the checksum of a snapshot can be computed from the file alone.
+        self.rolling = (header.checksum_mode && header.is_snapshot()).then(Rolling::new);
+        self.header = Some(header);
+        self.expect_page();
         Ok(Found::Header(header))
     }
 
-    fn on_page_header(&mut self, header: Header) -> Result<Found, DecodeError> {
-        self.checksum.update(&self.field);
-        let mut fields = Fields(&self.field);
-        let (pgno, flags) = (fields.u32(), u16::from_be_bytes(fields.take()));
-        let Some(pgno) = Pgno::new(pgno) else {
-            if flags != 0 {
-                return Err(DecodeError::Page {
-                    pgno: 0,
-                    reason: "the end marker has flags",
-                });
-            }
-            self.check_complete(&header)?;
-            return Ok(self.go(State::Index(header, 0), 1));
-        };
-        self.check_order(&header, pgno)
-            .map_err(|reason| DecodeError::Page {
-                pgno: pgno.get(),
-                reason,
-            })?;
-        self.last = Some(pgno);
-        match flags {
-            FLAG_BLOCK => Ok(self.go(State::BlockLen(header, pgno), 4)),
-            0 => {
-                let scan = FrameScan::new(bound(&header));
-                let need = scan.need();
-                Ok(self.go(State::Frame(header, pgno, scan), need))
-            }
-            _ => Err(DecodeError::Page {
-                pgno: pgno.get(),
-                reason: "invalid page flags",
-            }),
-        }
+    fn expect_page(&mut self) {
+        self.page_offset = self.offset;
+        self.expect(State::PageHeader, PAGE_HEADER_LEN);
     }
 
-    fn check_order(&self, header: &Header, pgno: Pgno) -> Result<(), &'static str> {
+    fn page_header(&mut self) -> Result<(), DecodeError> {
+        let header = self.header.ok_or(DecodeError::Truncated)?;
+        self.crc.update(&self.buf);
+        let mut fields = Cursor(&self.buf);
+        let (raw, flags) = (fields.u32()?, fields.u16()?);
+        let next = header
+            .page_size
+            .page_after(self.last)
+            .map_or(u32::MAX, Pgno::get);
+        let Some(pgno) = Pgno::new(raw) else {
+            if flags != 0 {
+                return Err(DecodeError::PageFlags { pgno: raw, flags });
+            }
+            if header.is_snapshot() && next <= header.commit {
+                return Err(DecodeError::MissingPage(next));
+            }
+            self.expect(State::Index(IndexParser::default()), 0);
+            return Ok(());
+        };
         if pgno == header.page_size.lock_page() {
-            return Err("the lock page has no content");
+            return Err(DecodeError::LockPage(pgno));
         }
         if self.last.is_some_and(|last| last >= pgno) {
-            return Err("pages do not ascend");
+            return Err(DecodeError::PageOrder { found: raw });
         }
-        let expected = successor(header, self.last);
-        if header.is_snapshot() && Some(pgno) != expected && pgno.get() <= header.commit {
-            return Err("the snapshot skips a page");
+        if header.is_snapshot() && raw != next && next <= header.commit {
+            return Err(DecodeError::MissingPage(next));
+        }
+        self.last = Some(pgno);
+        match flags {
+            0 => {
+                let frame = FrameReader::new();
+                let need = frame.need();
+                self.expect(State::Frame(pgno, frame), need);
+            }
+            1 => self.expect(State::BlockSize(pgno), SIZE_PREFIX_LEN),
+            _ => return Err(DecodeError::PageFlags { pgno: raw, flags }),
         }
         Ok(())
     }
 
-    fn check_complete(&self, header: &Header) -> Result<(), DecodeError> {
-        match successor(header, self.last) {
-            Some(next) if header.is_snapshot() && next.get() <= header.commit => {
-                Err(DecodeError::Page {
-                    pgno: next.get(),
-                    reason: "the snapshot lacks it",
-                })
+    fn block_size(&mut self, pgno: Pgno) -> Result<(), DecodeError> {
+        let header = self.header.ok_or(DecodeError::Truncated)?;
+        self.crc.update(&self.buf);
+        let size = Cursor(&self.buf).u32()?;
+        match usize::try_from(size) {
+            Ok(need) if need > 0 && need <= lz4::bound(header.page_size) => {
+                self.expect(State::Block(pgno), need);
+                Ok(())
             }
-            _ => Ok(()),
+            _ => Err(DecodeError::CompressedSize { pgno, size }),
         }
     }
 
-    fn on_block_len(&mut self, header: Header, pgno: Pgno) -> Result<Found, DecodeError> {
-        self.checksum.update(&self.field);
-        let len = Fields(&self.field).u32();
-        match usize::try_from(len) {
-            Ok(len) if (1..=bound(&header)).contains(&len) => {
-                Ok(self.go(State::Block(header, pgno), len))
-            }
-            _ => Err(DecodeError::Page {
-                pgno: pgno.get(),
-                reason: "its compressed length is out of range",
-            }),
+    fn page_done(&mut self, pgno: Pgno) -> Found {
+        self.crc.update(&self.page);
+        if let Some(rolling) = &mut self.rolling {
+            rolling.add(pgno, &self.page);
         }
+        let (offset, len) = (
+            self.page_offset,
+            self.offset.saturating_sub(self.page_offset),
+        );
+        if let Some(index) = &mut self.index {
+            index.push(IndexEntry { pgno, offset, len });
+        }
+        self.expect_page();
+        Found::Page(pgno)
     }
 
-    fn on_block(&mut self, header: Header, pgno: Pgno) -> Result<Found, DecodeError> {
-        match lz4_flex::block::decompress_into(&self.field, &mut self.page) {
-            Ok(len) if len == self.page.len() => Ok(self.on_page(header, pgno)),
-            _ => Err(DecodeError::Page {
-                pgno: pgno.get(),
-                reason: "its LZ4 block does not decode to one page",
-            }),
+    fn trailer(&mut self) -> Result<Found, DecodeError> {
+        let header = self.header.ok_or(DecodeError::Truncated)?;
+        let mut fields = Cursor(&self.buf);
+        let (post_apply, stored) = (fields.u64()?, fields.u64()?);
+        self.crc.update(&post_apply.to_be_bytes());
+        let computed = self.crc.flagged();
+        if stored != computed {
+            return Err(DecodeError::FileChecksum { stored, computed });
         }
-    }
-
-    fn on_frame(
-        &mut self,
-        header: Header,
-        pgno: Pgno,
-        mut scan: FrameScan,
-    ) -> Result<Found, DecodeError> {
-        let error = |reason| DecodeError::Page {
-            pgno: pgno.get(),
-            reason,
+        let expected = match self.rolling {
+            Some(rolling) => rolling.value(),
+            None if header.checksum_mode => post_apply,
+            None => 0,
         };
-        if !scan.advance(&self.field).map_err(error)? {
-            self.need = scan.need();
-            self.state = State::Frame(header, pgno, scan);
-            return Ok(Found::Nothing);
+        if post_apply != expected {
+            let (stored, computed) = (post_apply, expected);
+            return Err(DecodeError::PostApplyChecksum { stored, computed });
         }
-        crate::frame::decode(&self.field, &mut self.page).map_err(error)?;
-        Ok(self.on_page(header, pgno))
-    }
-
-    fn on_page(&mut self, header: Header, pgno: Pgno) -> Found {
-        self.checksum.update(&self.page);
-        if header.checksum_mode && header.is_snapshot() {
-            self.database =
-                checksum::FLAG | (self.database ^ checksum::page(pgno.get(), &self.page));
-        }
-        self.go(State::PageHeader(header), PAGE_HEADER_LEN);
-        if pgno.get() > header.commit {
-            Found::Nothing
-        } else {
-            Found::Page(pgno)
-        }
-    }
-
-    /// The index is a convenience for random access. Its shape is verified, and its bytes by the
-    /// checksum; what it says is not relied on.
-    fn on_index(&mut self, header: Header, numbers: u8) -> Found {
-        self.checksum.update(&self.field);
-        let byte = self.field.last().copied().unwrap_or(0);
-        if byte & 0x80 != 0 {
-            // A number goes on; its length is bounded by the checksum of the file alone, and its
-            // bytes are not kept. A first byte with more to come is no terminator.
-            return self.go(State::Index(header, numbers | 0x80), 1);
-        }
-        let is_first_byte = numbers & 0x80 == 0;
-        match numbers & 0x7f {
-            0 if byte == 0 && is_first_byte => self.go(State::IndexLen(header), 8),
-            2 => self.go(State::Index(header, 0), 1),
-            n => self.go(State::Index(header, n.saturating_add(1)), 1),
-        }
-    }
-
-    fn on_trailer(&mut self, header: Header) -> Result<Found, DecodeError> {
-        let mut fields = Fields(&self.field);
-        let (post_apply, stated) = (fields.u64(), fields.u64());
-        self.checksum.update(&post_apply.to_be_bytes());
-        let computed = self.checksum.finish();
-        if stated != computed {
-            return Err(DecodeError::Checksum { stated, computed });
-        }
-        if !header.checksum_mode && post_apply != 0 {
-            return Err(DecodeError::Header(
-                "a post-apply checksum is set in a file without checksums",
-            ));
-        }
-        if header.checksum_mode && header.is_snapshot() && post_apply != self.database {
-            return Err(DecodeError::PostApply {
-                stated: post_apply,
-                computed: self.database,
-            });
-        }
-        self.go(State::Done, 0);
-        Ok(Found::End(computed))
+        self.expect(State::End, 0);
+        Ok(Found::End { checksum: stored })
     }
 }
 
+/// [`Step`] without its borrow and its index.
 enum Found {
-    Nothing,
     NeedMore,
     Header(Header),
     Page(Pgno),
-    End(u64),
+    End { checksum: u64 },
 }
 
-/// The longest that one compressed page can be: LZ4's worst case for incompressible bytes.
-fn bound(header: &Header) -> usize {
-    let page = header.page_size.bytes();
-    page.saturating_add(page / 255).saturating_add(16)
+/// Takes the index up to its final zero; true when that was found. Litestream ignores what the
+/// entries say, so that they are only walked and hashed.
+fn take_index(
+    parser: &mut IndexParser,
+    input: &mut &[u8],
+    crc: &mut Crc,
+) -> Result<bool, DecodeError> {
+    let bytes = *input;
+    while let Some((&byte, tail)) = input.split_first() {
+        *input = tail;
+        if parser.push(byte)? == Some(Parsed::End) {
+            let len = bytes.len().saturating_sub(tail.len());
+            crc.update(bytes.get(..len).unwrap_or_default());
+            return Ok(true);
+        }
+    }
+    crc.update(bytes);
+    Ok(false)
 }

@@ -1,9 +1,14 @@
-use crate::{DecodeError, PageSize, Pgno, Txid, TxidRange};
+use crate::checksum::CHECKSUM_FLAG;
+use crate::cursor::Cursor;
+use crate::{DecodeError, EncodeError, PageSize, Pgno, Txid, TxidRange};
 
 /// Bytes of the header at the start of an LTX file.
 pub const HEADER_LEN: usize = 100;
 /// Bytes of the trailer at the end of an LTX file.
 pub const TRAILER_LEN: usize = 16;
+
+const MAGIC: u32 = u32::from_be_bytes(*b"LTX1");
+const NO_CHECKSUM: u32 = 2;
 
 /// The header of an LTX file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,9 +25,10 @@ pub struct Header {
     pub wal: WalSpan,
     /// Set by other programs; Litestream and lockkeeper write 0.
     pub node_id: u64,
-    /// Whether the file states checksums of the database, as LiteFS does and Litestream does not.
+    /// Whether the file carries checksums of the database, as LiteFS writes them. lockkeeper reads
+    /// such files and never writes them.
     pub checksum_mode: bool,
-    /// Set only in files in checksum mode, which lockkeeper reads and never writes.
+    /// Set exactly in files in checksum mode that are no snapshots.
     pub pre_apply_checksum: Option<u64>,
 }
 
@@ -45,13 +51,14 @@ impl WalSpan {
     pub fn end(self) -> u64 {
         self.offset.saturating_add(self.size)
     }
+
+    fn lacks_offset(self) -> bool {
+        self.offset == 0 && (self.size != 0 || self.salt1 != 0 || self.salt2 != 0)
+    }
 }
 
-const MAGIC: [u8; 4] = *b"LTX1";
-const FLAG_NO_CHECKSUM: u32 = 1 << 1;
-
 impl Header {
-    /// The header of a file as lockkeeper and Litestream write it: without database checksums.
+    /// The header of a file to write: without checksums of the database, node id 0.
     #[must_use]
     pub fn new(
         page_size: PageSize,
@@ -72,110 +79,111 @@ impl Header {
         }
     }
 
-    /// Parses the first [`HEADER_LEN`] bytes of a file.
+    /// Parses the first [`HEADER_LEN`] bytes of a file. The reserved bytes at the end are ignored.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] says which field is wrong.
     pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self, DecodeError> {
-        let mut fields = Fields(bytes);
-        let magic = fields.take::<4>();
+        let mut fields = Cursor(bytes);
+        let magic = fields.u32()?;
         if magic != MAGIC {
-            return Err(DecodeError::Magic {
-                found: magic,
-                expected: "LTX1",
-            });
+            return Err(DecodeError::Magic(magic));
         }
-        let flags = fields.u32();
-        if flags & !FLAG_NO_CHECKSUM != 0 {
+        let flags = fields.u32()?;
+        if flags & !NO_CHECKSUM != 0 {
             return Err(DecodeError::Flags(flags));
         }
-        let checksum_mode = flags & FLAG_NO_CHECKSUM == 0;
-        let page_size = PageSize::new(fields.u32())?;
-        let commit = fields.u32();
-        let range = range(fields.u64(), fields.u64())?;
-        let timestamp_ms = i64::from_be_bytes(fields.take());
-        let pre_apply = fields.u64();
-        let non_negative = |raw: u64, what| {
-            i64::try_from(raw)
-                .map(i64::unsigned_abs)
-                .map_err(|_| DecodeError::Header(what))
+        let checksum_mode = flags == 0;
+        let page_size = PageSize::new(fields.u32()?)?;
+        let commit = fields.u32()?;
+        let (min, max) = (fields.u64()?, fields.u64()?);
+        let range = Txid::new(min)
+            .zip(Txid::new(max))
+            .and_then(|(min, max)| TxidRange::new(min, max))
+            .ok_or(DecodeError::Txids { min, max })?;
+        let timestamp_ms = fields.i64()?;
+        let pre_apply = fields.u64()?;
+        let pre_apply_checksum = if checksum_mode && !range.is_snapshot() {
+            if pre_apply & CHECKSUM_FLAG == 0 {
+                return Err(DecodeError::PreApplyChecksum(pre_apply));
+            }
+            Some(pre_apply)
+        } else if pre_apply != 0 {
+            return Err(DecodeError::PreApplyChecksum(pre_apply));
+        } else {
+            None
         };
+        let (offset, size) = (fields.i64()?, fields.i64()?);
+        let (Ok(wal_offset), Ok(wal_size)) = (u64::try_from(offset), u64::try_from(size)) else {
+            return Err(DecodeError::WalNegative { offset, size });
+        };
+        let (salt1, salt2) = (fields.u32()?, fields.u32()?);
         let wal = WalSpan {
-            offset: non_negative(fields.u64(), "the WAL offset is negative")?,
-            size: non_negative(fields.u64(), "the WAL size is negative")?,
-            salt1: fields.u32(),
-            salt2: fields.u32(),
+            offset: wal_offset,
+            size: wal_size,
+            salt1,
+            salt2,
         };
-        let header = Self {
+        if wal.lacks_offset() {
+            return Err(DecodeError::WalOffset);
+        }
+        let node_id = fields.u64()?;
+        Ok(Self {
             page_size,
             commit,
             range,
             timestamp_ms,
             wal,
-            node_id: fields.u64(),
+            node_id,
             checksum_mode,
-            pre_apply_checksum: (pre_apply != 0).then_some(pre_apply),
-        };
-        header.check().map_err(DecodeError::Header)?;
-        Ok(header)
+            pre_apply_checksum,
+        })
     }
 
-    /// The rules between fields.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let wal = self.wal;
-        if (wal.salt1 != 0 || wal.salt2 != 0) && wal.offset == 0 {
-            return Err("salts are set and the WAL offset is not");
+    /// The bytes of the header of a file without checksums of the database.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if no reader would accept them.
+    pub fn encode(&self) -> Result<[u8; HEADER_LEN], EncodeError> {
+        if self.checksum_mode || self.pre_apply_checksum.is_some() {
+            return Err(EncodeError::ChecksumMode);
         }
-        if wal.size != 0 && wal.offset == 0 {
-            return Err("the WAL size is set and the WAL offset is not");
+        if self.commit == 0 {
+            return Err(EncodeError::EmptyDatabase);
         }
-        match (
-            self.checksum_mode,
-            self.is_snapshot(),
-            self.pre_apply_checksum,
-        ) {
-            (_, true, Some(_)) => Err("a snapshot has a pre-apply checksum"),
-            (false, _, Some(_)) => Err("a pre-apply checksum is set in a file without checksums"),
-            (true, false, None) => Err("the pre-apply checksum is missing"),
-            (true, false, Some(sum)) if sum & crate::checksum::FLAG == 0 => {
-                Err("the pre-apply checksum lacks its flag")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The header as bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
-        let flags = if self.checksum_mode {
-            0
-        } else {
-            FLAG_NO_CHECKSUM
+        let (Ok(offset), Ok(size)) = (i64::try_from(self.wal.offset), i64::try_from(self.wal.size))
+        else {
+            return Err(EncodeError::WalSpan);
         };
+        if self.wal.lacks_offset() {
+            return Err(EncodeError::WalSpan);
+        }
         let mut bytes = [0; HEADER_LEN];
         let mut rest = bytes.as_mut_slice();
-        let mut put = |field: &[u8]| {
+        for field in [
+            &MAGIC.to_be_bytes()[..],
+            &NO_CHECKSUM.to_be_bytes(),
+            &self.page_size.get().to_be_bytes(),
+            &self.commit.to_be_bytes(),
+            &self.range.min().get().to_be_bytes(),
+            &self.range.max().get().to_be_bytes(),
+            &self.timestamp_ms.to_be_bytes(),
+            &[0; 8],
+            &offset.to_be_bytes(),
+            &size.to_be_bytes(),
+            &self.wal.salt1.to_be_bytes(),
+            &self.wal.salt2.to_be_bytes(),
+            &self.node_id.to_be_bytes(),
+        ] {
             if let Some((head, tail)) = std::mem::take(&mut rest).split_at_mut_checked(field.len())
             {
                 head.copy_from_slice(field);
                 rest = tail;
             }
-        };
-        put(&MAGIC);
-        put(&flags.to_be_bytes());
-        put(&self.page_size.get().to_be_bytes());
-        put(&self.commit.to_be_bytes());
-        put(&self.range.min().get().to_be_bytes());
-        put(&self.range.max().get().to_be_bytes());
-        put(&self.timestamp_ms.to_be_bytes());
-        put(&self.pre_apply_checksum.unwrap_or(0).to_be_bytes());
-        put(&self.wal.offset.to_be_bytes());
-        put(&self.wal.size.to_be_bytes());
-        put(&self.wal.salt1.to_be_bytes());
-        put(&self.wal.salt2.to_be_bytes());
-        put(&self.node_id.to_be_bytes());
-        bytes
+        }
+        Ok(bytes)
     }
 
     /// Whether the file holds the whole database.
@@ -188,35 +196,5 @@ impl Header {
     #[must_use]
     pub fn may_hold(&self, pgno: Pgno) -> bool {
         pgno.get() <= self.commit && pgno != self.page_size.lock_page()
-    }
-}
-
-fn range(min: u64, max: u64) -> Result<TxidRange, DecodeError> {
-    let (Some(min), Some(max)) = (Txid::new(min), Txid::new(max)) else {
-        return Err(DecodeError::Header("a transaction id is 0"));
-    };
-    TxidRange::new(min, max).ok_or(DecodeError::Header("transaction ids are out of order"))
-}
-
-/// Takes big-endian fields off the front of a header that is long enough for all of them.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
-
-impl Fields<'_> {
-    pub(crate) fn take<const N: usize>(&mut self) -> [u8; N] {
-        match self.0.split_first_chunk::<N>() {
-            Some((field, rest)) => {
-                self.0 = rest;
-                *field
-            }
-            None => [0; N],
-        }
-    }
-
-    pub(crate) fn u32(&mut self) -> u32 {
-        u32::from_be_bytes(self.take())
-    }
-
-    pub(crate) fn u64(&mut self) -> u64 {
-        u64::from_be_bytes(self.take())
     }
 }

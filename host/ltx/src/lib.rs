@@ -1,12 +1,12 @@
 //! LTX files and the SQLite write-ahead log, as bytes.
 //!
 //! An LTX file holds the pages that one or more transactions left behind; a Litestream 0.5 replica
-//! is a folder of them. This crate reads and writes these files and reads the log they are made
-//! from. It opens nothing: bytes come in and go out through slices, buffers and readers that the
-//! caller owns, so that every rule here can be tested, fuzzed and timed without a disk.
+//! is a folder of them. This crate reads and writes these files, merges them, and reads the log
+//! they are made from. It does no I/O: bytes come in and go out through slices and buffers that
+//! the caller owns, so that every rule here can be tested, fuzzed and timed without a disk.
 //!
 //! The vocabulary is [`PageSize`], [`Pgno`], [`Txid`], [`TxidRange`], [`Level`] and [`FileName`];
-//! the work is done by [`Encoder`], [`Decoder`], [`Reader`], [`Merge`] and [`wal::WalReader`].
+//! the work is done by [`Encoder`], [`Decoder`], [`Merge`] and [`wal::WalReader`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -14,12 +14,13 @@
 )]
 
 mod checksum;
+mod cursor;
 mod decode;
 mod encode;
 mod error;
-mod frame;
 mod header;
 mod index;
+mod lz4;
 mod merge;
 mod name;
 mod page;
@@ -34,7 +35,7 @@ pub use error::{DecodeError, EncodeError};
 pub use header::{HEADER_LEN, Header, TRAILER_LEN, WalSpan};
 pub use index::{IndexEntry, PageIndex};
 pub use merge::{Merge, MergeError};
-pub use name::{FileName, Level, ParseFileNameError};
+pub use name::{FileName, Level};
 pub use page::{PageSize, Pgno};
 pub use read::{ReadError, Reader};
-pub use txid::{ParseTxidError, Txid, TxidRange};
+pub use txid::{Txid, TxidRange};

@@ -1,155 +1,202 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::Read;
 
-use crate::{Header, Pgno, ReadError, Reader, TxidRange, WalSpan};
+use crate::{Header, PageSize, Pgno, ReadError, Reader, TxidRange, WalSpan};
 
 /// Why files cannot be merged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// No file was given.
-    #[error("there is nothing to merge")]
-    Empty,
-    /// Two files have different page sizes.
-    #[error("the page sizes of the files differ")]
-    PageSize,
-    /// A file does not go on where the one before it ended.
-    #[error("the file {found} does not follow {before}")]
-    Gap {
-        /// What the earlier file covers.
-        before: TxidRange,
-        /// What the later file covers.
-        found: TxidRange,
-    },
-    /// A file could not be read.
-    #[error("file {index}: {source}")]
+    /// There is nothing to merge.
+    #[error("no files to merge")]
+    NoInput,
+    /// One of the files cannot be read.
+    #[error("cannot read file {input} of the merge: {source}")]
     Read {
-        /// Its number, from 0.
-        index: usize,
+        /// Which one, from 0.
+        input: usize,
         /// Why.
+        #[source]
         source: ReadError,
     },
+    /// A file does not continue the one before it.
+    #[error("file {next} does not continue {previous}")]
+    NonContiguous {
+        /// What the earlier file covers.
+        previous: TxidRange,
+        /// What the later file covers.
+        next: TxidRange,
+    },
+    /// Two files have different page sizes.
+    #[error("the files have page sizes {first} and {other}")]
+    PageSize {
+        /// Of the first file.
+        first: PageSize,
+        /// Of a later one.
+        other: PageSize,
+    },
+    /// The last file is in checksum mode, whose checksum the output could not carry.
+    #[error("the last file is in checksum mode")]
+    ChecksumMode,
+    /// The last file leaves a database without pages.
+    #[error("the last file leaves an empty database")]
+    EmptyDatabase,
+    /// No file has this page, and the output has to.
+    #[error("no file holds page {0}")]
+    MissingPage(u32),
 }
 
-/// Merges LTX files, oldest first, into one stream of pages in ascending order: the newest file
-/// wins per page, and pages past the end of the newest file's database go.
+/// Merges LTX files into one: the newest file wins per page, pages past the newest commit go.
 ///
-/// Memory is a constant per file, however large the files are. Every file is read to its end and
-/// verified, pages that lose included.
+/// Memory is bounded by the number of files, not by their size.
 #[derive(Debug)]
 pub struct Merge<R> {
-    inputs: Vec<Input<R>>,
+    inputs: Vec<Reader<R>>,
     header: Header,
-    page: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Input<R> {
-    reader: Reader<R>,
-    /// The page this file offers next.
-    head: Option<Pgno>,
-    page: Vec<u8>,
+    /// The next page of each input; the newest input first among equal pages.
+    heap: BinaryHeap<(Reverse<Pgno>, usize)>,
+    /// The input whose page was returned last, and that has to go on.
+    current: Option<usize>,
+    last: Option<Pgno>,
 }
 
 impl<R: Read> Merge<R> {
-    /// Reads the headers of `readers`, which must continue each other.
+    /// Reads the headers of `inputs`, which are ordered from oldest to newest.
     ///
     /// # Errors
     ///
-    /// [`MergeError`] if they do not, or cannot be read.
-    pub fn new(readers: Vec<Reader<R>>) -> Result<Self, MergeError> {
-        let mut inputs = Vec::with_capacity(readers.len());
+    /// [`MergeError`] if one cannot be read, or if they do not continue each other.
+    pub fn new(mut inputs: Vec<Reader<R>>) -> Result<Self, MergeError> {
         let mut merged: Option<Header> = None;
-        for (index, mut reader) in readers.into_iter().enumerate() {
-            let failed = |source| MergeError::Read { index, source };
-            let header = *reader.header().map_err(failed)?;
-            merged = Some(match merged {
-                None => header,
-                Some(before) => follow(before, header)?,
+        let mut previous: Option<TxidRange> = None;
+        for (input, reader) in inputs.iter_mut().enumerate() {
+            let next = reader
+                .header()
+                .map_err(|source| MergeError::Read { input, source })?;
+            if let Some((merged, previous)) = merged.zip(previous) {
+                check_follows(&merged, previous, &next)?;
+            }
+            // The first file names the start of the output, even if a later one starts before it.
+            let range = merged
+                .and_then(|merged| TxidRange::new(merged.range.min(), next.range.max()))
+                .unwrap_or(next.range);
+            merged = Some(Header {
+                range,
+                wal: WalSpan::default(),
+                node_id: 0,
+                ..next
             });
-            let mut input = Input {
-                reader,
-                head: None,
-                page: Vec::new(),
-            };
-            input.advance().map_err(failed)?;
-            inputs.push(input);
+            previous = Some(next.range);
         }
-        let last = merged.ok_or(MergeError::Empty)?;
-        let header = Header::new(
-            last.page_size,
-            last.commit,
-            last.range,
-            last.timestamp_ms,
-            WalSpan::default(),
-        );
-        Ok(Self {
+        let header = merged.ok_or(MergeError::NoInput)?;
+        if header.checksum_mode {
+            return Err(MergeError::ChecksumMode);
+        }
+        if header.commit == 0 {
+            return Err(MergeError::EmptyDatabase);
+        }
+        let heap = BinaryHeap::with_capacity(inputs.len());
+        let mut merge = Self {
             inputs,
             header,
-            page: Vec::new(),
-        })
+            heap,
+            current: None,
+            last: None,
+        };
+        for input in 0..merge.inputs.len() {
+            merge.advance(input)?;
+        }
+        Ok(merge)
     }
 
-    /// The header of the merged file: commit and time of the newest input, no part of any log.
+    /// The header of the output: it covers what all inputs cover, with commit and timestamp of the
+    /// newest.
     #[must_use]
-    pub fn header(&self) -> &Header {
-        &self.header
+    pub fn header(&self) -> Header {
+        self.header
     }
 
-    /// The next page; `None` once every file was read to its end and verified.
+    /// The next page of the output, in ascending order. After `None` every input was read and
+    /// verified to its end, and a snapshot had every page.
     ///
     /// # Errors
     ///
-    /// [`MergeError::Read`] if a file is damaged or does not come.
+    /// [`MergeError`] if an input cannot be read, or a snapshot lacks a page.
     pub fn next_page(&mut self) -> Result<Option<(Pgno, &[u8])>, MergeError> {
-        let pgno = loop {
-            let Some(pgno) = self.inputs.iter().filter_map(|input| input.head).min() else {
-                return Ok(None);
-            };
-            for (index, input) in self.inputs.iter_mut().enumerate() {
-                if input.head == Some(pgno) {
-                    // Later inputs are newer and overwrite.
-                    std::mem::swap(&mut self.page, &mut input.page);
-                    input
-                        .advance()
-                        .map_err(|source| MergeError::Read { index, source })?;
-                }
+        if let Some(input) = self.current.take() {
+            self.advance(input)?;
+        }
+        while let Some((Reverse(pgno), input)) = self.heap.pop() {
+            // The page of this input stays; the older copies are decoded and dropped.
+            while let Some(&(Reverse(other), older)) = self.heap.peek()
+                && other == pgno
+            {
+                self.heap.pop();
+                self.advance(older)?;
             }
-            if pgno.get() <= self.header.commit {
-                break pgno;
+            if pgno.get() > self.header.commit {
+                self.advance(input)?;
+                continue;
             }
-        };
-        Ok(Some((pgno, &self.page)))
+            self.check_complete(pgno.get())?;
+            self.last = Some(pgno);
+            self.current = Some(input);
+            let page = self
+                .inputs
+                .get(input)
+                .map(Reader::current_page)
+                .unwrap_or_default();
+            return Ok(Some((pgno, page)));
+        }
+        self.check_complete(self.header.commit.saturating_add(1))?;
+        Ok(None)
     }
-}
 
-impl<R: Read> Input<R> {
-    fn advance(&mut self) -> Result<(), ReadError> {
-        self.head = None;
-        if let Some((pgno, page)) = self.reader.next_page()? {
-            self.head = Some(pgno);
-            self.page.clear();
-            self.page.extend_from_slice(page);
+    /// Checks that a snapshot lacks no page before `pgno`.
+    fn check_complete(&self, pgno: u32) -> Result<(), MergeError> {
+        let next = self
+            .header
+            .page_size
+            .page_after(self.last)
+            .map_or(u32::MAX, Pgno::get);
+        if self.header.is_snapshot() && next < pgno {
+            return Err(MergeError::MissingPage(next));
+        }
+        Ok(())
+    }
+
+    /// Decodes the next page of an input.
+    fn advance(&mut self, input: usize) -> Result<(), MergeError> {
+        let Some(reader) = self.inputs.get_mut(input) else {
+            return Ok(());
+        };
+        let next = reader
+            .next_pgno()
+            .map_err(|source| MergeError::Read { input, source })?;
+        if let Some(pgno) = next {
+            self.heap.push((Reverse(pgno), input));
         }
         Ok(())
     }
 }
 
-fn follow(before: Header, next: Header) -> Result<Header, MergeError> {
-    if before.page_size != next.page_size {
-        return Err(MergeError::PageSize);
+fn check_follows(merged: &Header, previous: TxidRange, next: &Header) -> Result<(), MergeError> {
+    if merged.page_size != next.page_size {
+        return Err(MergeError::PageSize {
+            first: merged.page_size,
+            other: next.page_size,
+        });
     }
-    let gap = MergeError::Gap {
-        before: before.range,
-        found: next.range,
-    };
-    let reaches = before
-        .range
+    let gap = previous
         .max()
         .next()
-        .is_none_or(|end| next.range.min() <= end);
-    if !reaches || next.range.max() <= before.range.max() {
-        return Err(gap);
+        .is_some_and(|after| next.range.min() > after);
+    if gap || next.range.max() <= previous.max() {
+        return Err(MergeError::NonContiguous {
+            previous,
+            next: next.range,
+        });
     }
-    let range = TxidRange::new(before.range.min(), next.range.max()).ok_or(gap)?;
-    Ok(Header { range, ..next })
+    Ok(())
 }

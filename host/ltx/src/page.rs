@@ -62,8 +62,18 @@ impl PageSize {
     /// ```
     #[must_use]
     pub fn lock_page(self) -> Pgno {
-        // Division by a NonZeroU32 cannot fail.
         Pgno(NonZeroU32::MIN.saturating_add(0x4000_0000_u32 / self.0))
+    }
+
+    /// The page that follows `last` in a snapshot, which skips the lock page; `None` after the last
+    /// page number.
+    pub(crate) fn page_after(self, last: Option<Pgno>) -> Option<Pgno> {
+        let next = last.map_or(Some(Pgno::FIRST), Pgno::next)?;
+        if next == self.lock_page() {
+            next.next()
+        } else {
+            Some(next)
+        }
     }
 }
 

@@ -1,136 +1,169 @@
 use std::io::{self, Read};
 
-use crate::{DecodeError, Decoder, Header, Pgno, Step};
+use crate::{DecodeError, Decoder, Header, PageIndex, Pgno, Step};
 
-/// Bytes that are asked for at once.
-const BUFFER_BYTES: usize = 64 << 10;
+/// Bytes asked for at once: large enough that system calls do not count, small enough that a merge
+/// of hundreds of files stays small.
+const BUFFER_LEN: usize = 32 << 10;
 
-/// Why a file could not be read.
+/// Why an LTX file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The bytes did not come.
-    #[error(transparent)]
+    /// The bytes could not be read.
+    #[error("cannot read the LTX file")]
     Io(#[from] io::Error),
-    /// The bytes are no valid file.
-    #[error(transparent)]
+    /// The bytes are not a valid file.
+    #[error("the LTX file is invalid: {0}")]
     Decode(#[from] DecodeError),
 }
 
-/// A [`Decoder`] over anything that can be read.
+/// Pulls one LTX file from a source of bytes, through a fixed buffer.
 #[derive(Debug)]
 pub struct Reader<R> {
     source: R,
     decoder: Decoder,
-    buffer: Vec<u8>,
-    /// The part of `buffer` that was read and not yet decoded.
+    buf: Vec<u8>,
+    /// The part of `buf` that is not decoded yet.
     start: usize,
     end: usize,
     header: Option<Header>,
     checksum: Option<u64>,
+    index: Option<PageIndex>,
+}
+
+/// [`Step`] without its borrow.
+enum Pulled {
+    Header(Header),
+    Page(Pgno),
+    End,
 }
 
 impl<R: Read> Reader<R> {
-    /// A reader at the start of a file.
+    /// A reader at the start of a file. It keeps no index.
+    #[must_use]
     pub fn new(source: R) -> Self {
+        Self::from_decoder(source, Decoder::without_index())
+    }
+
+    /// A reader that keeps the index, for [`index`](Self::index).
+    #[must_use]
+    pub fn with_index(source: R) -> Self {
+        Self::from_decoder(source, Decoder::new())
+    }
+
+    fn from_decoder(source: R, decoder: Decoder) -> Self {
+        let buf = vec![0; BUFFER_LEN];
+        let (header, checksum, index) = (None, None, None);
         Self {
             source,
-            decoder: Decoder::new(),
-            buffer: vec![0; BUFFER_BYTES],
+            decoder,
+            buf,
             start: 0,
             end: 0,
-            header: None,
-            checksum: None,
+            header,
+            checksum,
+            index,
         }
     }
 
-    /// The header of the file.
+    /// The header, read when first asked for.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if it cannot be read or is not valid.
-    pub fn header(&mut self) -> Result<&Header, ReadError> {
-        while self.header.is_none() {
-            let available = self.buffer.get(self.start..self.end).unwrap_or_default();
-            let mut input = available;
-            let header = match self.decoder.step(&mut input)? {
-                Step::Header(header) => Some(header),
-                _ => None,
-            };
-            self.start = self.end.saturating_sub(input.len());
-            self.header = header;
-            if self.header.is_none() {
-                self.refill()?;
+    /// [`ReadError`] if it cannot be read or is invalid.
+    pub fn header(&mut self) -> Result<Header, ReadError> {
+        if let Some(header) = self.header {
+            return Ok(header);
+        }
+        match self.pull()? {
+            Pulled::Header(header) => {
+                self.header = Some(header);
+                Ok(header)
             }
+            // The decoder finds the header first or fails.
+            Pulled::Page(_) | Pulled::End => Err(DecodeError::Truncated.into()),
         }
-        self.header
-            .as_ref()
-            .ok_or(ReadError::Decode(DecodeError::Truncated(0)))
     }
 
-    /// The next page; `None` once the whole file was read and its checksum is right.
+    /// The next page, in ascending order. After `None` the whole file was read and verified.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the file cannot be read to its end or is not valid.
+    /// [`ReadError`] if the file cannot be read or is invalid.
     pub fn next_page(&mut self) -> Result<Option<(Pgno, &[u8])>, ReadError> {
-        self.header()?;
-        if self.checksum.is_some() {
-            return Ok(None);
-        }
-        let pgno = loop {
-            let available = self.buffer.get(self.start..self.end).unwrap_or_default();
-            let mut input = available;
-            let found = match self.decoder.step(&mut input)? {
-                Step::Page(pgno, _) => Some(Some(pgno)),
-                Step::End(checksum) => {
-                    self.checksum = Some(checksum);
-                    Some(None)
-                }
-                Step::NeedMore | Step::Header(_) => None,
-            };
-            self.start = self.end.saturating_sub(input.len());
-            match found {
-                Some(Some(pgno)) => break pgno,
-                Some(None) => {
-                    self.expect_end()?;
-                    return Ok(None);
-                }
-                None => self.refill()?,
-            }
-        };
-        Ok(Some((pgno, self.decoder.page())))
+        Ok(self
+            .next_pgno()?
+            .map(|pgno| (pgno, self.decoder.current_page())))
     }
 
-    /// The file checksum, once [`Reader::next_page`] returned `None`.
+    /// The file checksum; `None` until [`next_page`](Self::next_page) returned `None`.
     #[must_use]
     pub fn checksum(&self) -> Option<u64> {
         self.checksum
     }
 
-    fn expect_end(&mut self) -> Result<(), ReadError> {
-        if self.start < self.end || self.read()? > 0 {
-            return Err(DecodeError::TrailingBytes.into());
-        }
-        Ok(())
+    /// Where each page stands, for a reader made [`with_index`](Self::with_index) that is at the
+    /// end; empty for other readers.
+    #[must_use]
+    pub fn index(&self) -> Option<&PageIndex> {
+        self.index.as_ref()
     }
 
-    fn refill(&mut self) -> Result<(), ReadError> {
-        if self.read()? == 0 {
-            self.decoder.end_of_input()?;
+    /// Gives the source back.
+    #[must_use]
+    pub fn into_inner(self) -> R {
+        self.source
+    }
+
+    pub(crate) fn next_pgno(&mut self) -> Result<Option<Pgno>, ReadError> {
+        self.header()?;
+        if self.checksum.is_some() {
+            return Ok(None);
         }
-        Ok(())
+        match self.pull()? {
+            Pulled::Page(pgno) => Ok(Some(pgno)),
+            Pulled::Header(_) | Pulled::End => Ok(None),
+        }
+    }
+
+    /// The page that was found last.
+    pub(crate) fn current_page(&self) -> &[u8] {
+        self.decoder.current_page()
+    }
+
+    fn pull(&mut self) -> Result<Pulled, ReadError> {
+        let mut ended = None;
+        loop {
+            if self.start == self.end {
+                (self.start, self.end) = (0, self.read()?);
+                if self.end == 0 {
+                    self.decoder.end_of_input()?;
+                    self.checksum = ended;
+                    return Ok(Pulled::End);
+                }
+            }
+            let mut input = self.buf.get(self.start..self.end).unwrap_or_default();
+            let step = self.decoder.step(&mut input)?;
+            self.start = self.end.saturating_sub(input.len());
+            match step {
+                Step::NeedMore => {}
+                Step::Header(header) => return Ok(Pulled::Header(header)),
+                Step::Page(pgno, _) => return Ok(Pulled::Page(pgno)),
+                // Reads on, to find bytes after the end.
+                Step::End { index, checksum } => {
+                    self.index = Some(index);
+                    ended = Some(checksum);
+                }
+            }
+        }
     }
 
     fn read(&mut self) -> io::Result<usize> {
         loop {
-            match self.source.read(&mut self.buffer) {
-                Ok(len) => {
-                    (self.start, self.end) = (0, len);
-                    return Ok(len);
-                }
+            match self.source.read(&mut self.buf) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                result => return result,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The first 100 bytes of a SQLite database file (SQLite file format, section 1.3).
 
-use crate::header::Fields;
+use crate::cursor::Cursor;
 use crate::{DecodeError, PageSize};
 
 /// Bytes of the database header.
@@ -24,23 +24,44 @@ impl DatabaseHeader {
     ///
     /// [`DecodeError`] if these are not the bytes of a SQLite database.
     pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let header = bytes
-            .first_chunk::<HEADER_LEN>()
-            .ok_or(DecodeError::Truncated(bytes.len() as u64))?;
-        let mut fields = Fields(header);
-        if fields.take::<16>() != *b"SQLite format 3\0" {
-            return Err(DecodeError::Magic {
-                found: Fields(header).take(),
-                expected: "SQLite format 3",
-            });
-        }
-        let page_size = PageSize::from_database_header(u16::from_be_bytes(fields.take()))?;
-        let versions = fields.take::<2>();
-        let _reserved_to_counter = fields.take::<8>();
+        let bytes = bytes.get(..HEADER_LEN).ok_or(DecodeError::Truncated)?;
+        let rest = bytes
+            .strip_prefix(b"SQLite format 3\0")
+            .ok_or(DecodeError::NotADatabase)?;
+        let page_size = PageSize::from_database_header(Cursor(rest).u16()?)?;
+        let versions = bytes.get(18..20).ok_or(DecodeError::Truncated)?;
+        let page_count = Cursor(bytes.get(28..).ok_or(DecodeError::Truncated)?).u32()?;
         Ok(Self {
             page_size,
             is_wal: versions == [2, 2],
-            page_count: fields.u32(),
+            page_count,
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_header_says_page_size_mode_and_page_count() {
+        let mut bytes = b"SQLite format 3\0\0\x01\x02\x02".to_vec();
+        bytes.resize(HEADER_LEN, 0);
+        bytes[31] = 7;
+        let header = DatabaseHeader::parse(&bytes).unwrap();
+        assert_eq!(
+            (header.page_size.get(), header.is_wal, header.page_count),
+            (65_536, true, 7)
+        );
+        assert_eq!(
+            DatabaseHeader::parse(&bytes[..99]),
+            Err(DecodeError::Truncated)
+        );
+        bytes[0] = b'T';
+        assert_eq!(
+            DatabaseHeader::parse(&bytes),
+            Err(DecodeError::NotADatabase)
+        );
     }
 }

@@ -1,12 +1,15 @@
 //! SQLite's write-ahead log (SQLite file format, section 4).
 
-use crate::header::Fields;
+use crate::cursor::Cursor;
 use crate::{DecodeError, PageSize, Pgno};
 
 /// Bytes of the header at the start of a log.
 pub const WAL_HEADER_LEN: usize = 32;
 /// Bytes of the header before each page of a log.
 pub const FRAME_HEADER_LEN: usize = 24;
+
+/// The only version of the log format there is.
+const FORMAT_VERSION: u32 = 3_007_000;
 
 /// Which byte order the checksums of a log use, as its magic number says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,11 +37,6 @@ pub struct WalHeader {
     pub checksum: [u32; 2],
 }
 
-/// Version of the log format; the only one there is.
-const VERSION: u32 = 3_007_000;
-const MAGIC_LITTLE: u32 = 0x377f_0682;
-const MAGIC_BIG: u32 = 0x377f_0683;
-
 impl WalHeader {
     /// Parses the first [`WAL_HEADER_LEN`] bytes of a log and verifies their checksum.
     ///
@@ -46,57 +44,40 @@ impl WalHeader {
     ///
     /// [`DecodeError`] if they are not a valid header.
     pub fn parse(bytes: &[u8; WAL_HEADER_LEN]) -> Result<Self, DecodeError> {
-        let mut fields = Fields(bytes);
-        let magic = fields.take::<4>();
-        let order = match u32::from_be_bytes(magic) {
-            MAGIC_LITTLE => ChecksumOrder::Little,
-            MAGIC_BIG => ChecksumOrder::Big,
-            _ => {
-                return Err(DecodeError::Magic {
-                    found: magic,
-                    expected: "377f0682 or 377f0683",
-                });
-            }
+        let mut fields = Cursor(bytes);
+        let order = match fields.u32()? {
+            0x377f_0682 => ChecksumOrder::Little,
+            0x377f_0683 => ChecksumOrder::Big,
+            other => return Err(DecodeError::Magic(other)),
         };
-        if fields.u32() != VERSION {
-            return Err(DecodeError::Header("the version of the log is unknown"));
+        let version = fields.u32()?;
+        if version != FORMAT_VERSION {
+            return Err(DecodeError::Version(version));
         }
-        let header = Self {
+        let page_size = PageSize::new(fields.u32()?)?;
+        let checkpoint_seq = fields.u32()?;
+        let (salt1, salt2) = (fields.u32()?, fields.u32()?);
+        let checksum = [fields.u32()?, fields.u32()?];
+        let summed = bytes.get(..24).unwrap_or_default();
+        if add_checksum(order, [0, 0], summed) != checksum {
+            return Err(DecodeError::WalChecksum);
+        }
+        Ok(Self {
             order,
-            page_size: PageSize::new(fields.u32())?,
-            checkpoint_seq: fields.u32(),
-            salt1: fields.u32(),
-            salt2: fields.u32(),
-            checksum: [fields.u32(), fields.u32()],
-        };
-        let summed = bytes.get(..WAL_HEADER_LEN - 8).unwrap_or_default();
-        if add(order, [0, 0], summed) != header.checksum {
-            return Err(DecodeError::WalHeaderChecksum);
-        }
-        Ok(header)
+            page_size,
+            checkpoint_seq,
+            salt1,
+            salt2,
+            checksum,
+        })
     }
-}
-
-/// Goes on with a checksum over whole pairs of words.
-fn add(order: ChecksumOrder, sum: [u32; 2], bytes: &[u8]) -> [u32; 2] {
-    let word = match order {
-        ChecksumOrder::Little => u32::from_le_bytes,
-        ChecksumOrder::Big => u32::from_be_bytes,
-    };
-    let [mut s0, mut s1] = sum;
-    let (pairs, _) = bytes.as_chunks::<8>();
-    for [a, b, c, d, e, f, g, h] in pairs {
-        s0 = s0.wrapping_add(word([*a, *b, *c, *d])).wrapping_add(s1);
-        s1 = s1.wrapping_add(word([*e, *f, *g, *h])).wrapping_add(s0);
-    }
-    [s0, s1]
 }
 
 /// Where frame `index` (from 0) begins, in bytes from the start of the log.
 #[must_use]
 pub fn frame_offset(index: u64, page_size: PageSize) -> u64 {
     (WAL_HEADER_LEN as u64).saturating_add(
-        index.saturating_mul((FRAME_HEADER_LEN as u64).saturating_add(u64::from(page_size.get()))),
+        index.saturating_mul(u64::from(page_size.get()).saturating_add(FRAME_HEADER_LEN as u64)),
     )
 }
 
@@ -124,11 +105,12 @@ pub enum Next<'a> {
 }
 
 /// Walks the frames of a log in order and verifies salts and checksums.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WalReader {
     order: ChecksumOrder,
     page_size: PageSize,
-    salts: [u32; 2],
+    salt1: u32,
+    salt2: u32,
     checksum: [u32; 2],
     frames: u64,
 }
@@ -140,45 +122,63 @@ impl WalReader {
         Self::resume(header, 0, header.checksum)
     }
 
-    /// A reader before the frame that follows `frames` others, the last of which stores the
-    /// checksum `previous`.
+    /// A reader before the frame that follows one whose stored checksum is `previous`.
     #[must_use]
     pub fn resume(header: &WalHeader, frames: u64, previous: [u32; 2]) -> Self {
+        let &WalHeader {
+            order,
+            page_size,
+            salt1,
+            salt2,
+            ..
+        } = header;
         Self {
-            order: header.order,
-            page_size: header.page_size,
-            salts: [header.salt1, header.salt2],
+            order,
+            page_size,
+            salt1,
+            salt2,
             checksum: previous,
             frames,
         }
     }
 
-    /// Takes one frame from the front of `input`.
+    /// Takes one frame from the front of `input`. Takes nothing unless it returns a frame.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Next<'a> {
-        let len = FRAME_HEADER_LEN.saturating_add(self.page_size.bytes());
-        let Some((frame, rest)) = input.split_at_checked(len) else {
+        let Some((header, rest)) = input.split_first_chunk::<FRAME_HEADER_LEN>() else {
             return Next::NeedMore;
         };
-        let Some((header, page)) = frame.split_first_chunk::<FRAME_HEADER_LEN>() else {
+        let Some((page, rest)) = rest.split_at_checked(self.page_size.bytes()) else {
             return Next::NeedMore;
         };
-        let mut fields = Fields(header);
-        let (pgno, commit) = (fields.u32(), fields.u32());
-        let (salts, stored) = ([fields.u32(), fields.u32()], [fields.u32(), fields.u32()]);
-        let summed = header.first_chunk::<8>().map_or(&[][..], |bytes| bytes);
-        let checksum = add(self.order, add(self.order, self.checksum, summed), page);
-        let Some(pgno) = Pgno::new(pgno).filter(|_| salts == self.salts && stored == checksum)
-        else {
+        let Ok((frame, checksum)) = self.parse(header, page) else {
             return Next::EndOfLog;
         };
         self.checksum = checksum;
         self.frames = self.frames.saturating_add(1);
         *input = rest;
-        Next::Frame(Frame {
-            pgno,
-            commit: (commit != 0).then_some(commit),
-            page,
-        })
+        Next::Frame(frame)
+    }
+
+    fn parse<'a>(
+        &self,
+        header: &[u8; FRAME_HEADER_LEN],
+        page: &'a [u8],
+    ) -> Result<(Frame<'a>, [u32; 2]), DecodeError> {
+        let mut fields = Cursor(header);
+        let (pgno, commit) = (fields.u32()?, fields.u32()?);
+        let salts = (fields.u32()?, fields.u32()?);
+        if salts != (self.salt1, self.salt2) {
+            return Err(DecodeError::WalChecksum);
+        }
+        let stored = [fields.u32()?, fields.u32()?];
+        let pgno = Pgno::new(pgno).ok_or(DecodeError::WalChecksum)?;
+        let summed = header.get(..8).unwrap_or_default();
+        let checksum = add_checksum(self.order, self.checksum, summed);
+        if add_checksum(self.order, checksum, page) != stored {
+            return Err(DecodeError::WalChecksum);
+        }
+        let commit = (commit != 0).then_some(commit);
+        Ok((Frame { pgno, commit, page }, stored))
     }
 
     /// How many frames were taken, from the start of the log.
@@ -192,4 +192,24 @@ impl WalReader {
     pub fn checksum(&self) -> [u32; 2] {
         self.checksum
     }
+}
+
+/// Extends a checksum over `bytes`, whose length is a multiple of 8 (SQLite file format,
+/// section 4.2).
+fn add_checksum(order: ChecksumOrder, [mut s0, mut s1]: [u32; 2], bytes: &[u8]) -> [u32; 2] {
+    for &[a, b, c, d, e, f, g, h] in bytes.as_chunks::<8>().0 {
+        let (first, second) = match order {
+            ChecksumOrder::Little => (
+                u32::from_le_bytes([a, b, c, d]),
+                u32::from_le_bytes([e, f, g, h]),
+            ),
+            ChecksumOrder::Big => (
+                u32::from_be_bytes([a, b, c, d]),
+                u32::from_be_bytes([e, f, g, h]),
+            ),
+        };
+        s0 = s0.wrapping_add(first).wrapping_add(s1);
+        s1 = s1.wrapping_add(second).wrapping_add(s0);
+    }
+    [s0, s1]
 }

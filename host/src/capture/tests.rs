@@ -69,7 +69,7 @@ fn restored(capture: &Capture) -> Vec<u8> {
     let (mut pages, mut commit, mut size) = (HashMap::new(), 0, 0);
     for name in capture.spool().names().unwrap() {
         let mut reader = Reader::new(capture.spool().open_file(name).unwrap());
-        let header = *reader.header().unwrap();
+        let header = reader.header().unwrap();
         (commit, size) = (header.commit, header.page_size.bytes());
         while let Some((pgno, page)) = reader.next_page().unwrap() {
             pages.insert(pgno.get(), page.to_vec());

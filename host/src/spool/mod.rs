@@ -106,7 +106,7 @@ impl Spool {
             Error::corrupt(format!("{} is damaged", self.path.join(name.to_string()).display()))
                 .with_source(error)
         };
-        let header = *reader.header().map_err(damaged)?;
+        let header = reader.header().map_err(damaged)?;
         while reader.next_page().map_err(damaged)?.is_some() {}
         Ok(header)
     }
@@ -129,7 +129,7 @@ impl Spool {
     /// The header of a sealed file.
     pub(crate) fn header(&self, name: FileName) -> Result<Header> {
         let mut reader = Reader::new(self.open_file(name)?);
-        reader.header().copied().map_err(|error| {
+        reader.header().map_err(|error| {
             Error::corrupt(format!("{} is damaged", self.path.join(name.to_string()).display()))
                 .with_source(error)
         })

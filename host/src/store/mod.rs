@@ -1,10 +1,22 @@
 //! Where replicas live.
 
+mod conformance;
+mod file;
+mod key;
+mod object;
+mod replica;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::Result;
+
+#[doc(hidden)]
+pub use conformance::conformance;
+pub use file::FileStore;
+pub use object::ObjectStoreAdapter;
+pub use replica::{Layout, Replica, body_from_bytes, body_from_file};
 
 /// Bytes on their way to or from a store.
 pub type Body = BoxStream<'static, std::io::Result<Bytes>>;

@@ -1,0 +1,368 @@
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, io};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, PermissionsExt as _};
+use futures::StreamExt as _;
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::mpsc;
+
+use super::key::{self, Key};
+use super::{Body, ObjectInfo, Store, body_from_file};
+use crate::{Error, Result};
+
+/// Mode of every file: a replica holds what the database holds.
+const FILE_MODE: u32 = 0o600;
+/// Mode of every folder made here.
+const FOLDER_MODE: u32 = 0o700;
+/// Pieces that may wait for the disk before the sender of a body is held back.
+const PIECES_MAX: usize = 4;
+/// Ends the name of a file that is not complete. Litestream skips such names as well.
+const TMP_SUFFIX: &str = ".tmp";
+
+/// Objects as files below one folder.
+///
+/// Nothing outside the folder is reached, not even through symbolic links in it. Files get mode
+/// 0600 and folders 0700, whatever the umask says. A file's modification time is its creation
+/// time, as Litestream has it.
+#[derive(Debug)]
+pub struct FileStore {
+    root: PathBuf,
+}
+
+impl FileStore {
+    /// A store below `path`, which is made by the first [`Store::put`] if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::ErrorKind::Invalid`] if `path` is something other than a folder.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let root = std::path::absolute(path.as_ref()).map_err(|source| {
+            Error::invalid(format!("{} is no path", path.as_ref().display())).with_source(source)
+        })?;
+        match fs::metadata(&root) {
+            Ok(meta) if !meta.is_dir() => Err(Error::invalid(format!(
+                "{} is not a folder",
+                root.display()
+            ))),
+            _ => Ok(Self { root }),
+        }
+    }
+
+    /// Runs `work` where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: String,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let root = self.root.clone();
+        let place = self.root.display().to_string();
+        join(tokio::task::spawn_blocking(move || work(&root)))
+            .await?
+            .map_err(|source| {
+                Error::unavailable(format!("cannot {what} in {place}")).with_source(source)
+            })
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    // Cancel safety: the writing thread removes what it wrote unless it was told that the body is
+    // complete, so a dropped future leaves no object.
+    async fn put(&self, key: &str, created_ms: i64, mut body: Body) -> Result<u64> {
+        let key = Key::parse(key)?;
+        let what = format!("write {key}");
+        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+        let writer = self.blocking(what, move |root| {
+            write_object(root, &key, created_ms, receiver)
+        });
+        let feed = async move {
+            while let Some(piece) = body.next().await {
+                if sender.send(Piece::Bytes(piece)).await.is_err() {
+                    return; // The writer failed and says why.
+                }
+            }
+            // A send that fails here means the same.
+            let _ = sender.send(Piece::End).await;
+        };
+        let (written, ()) = futures::future::join(writer, feed).await;
+        written
+    }
+
+    async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {
+        let key = Key::parse(key)?;
+        let what = format!("read {key}");
+        let file = self
+            .blocking(what, move |root| open_object(root, &key, offset))
+            .await?;
+        Ok(file.map(body_from_file))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        let folder = key::parse_folder(prefix)?;
+        let what = format!("list {prefix:?}");
+        self.blocking(what, move |root| list_objects(root, &folder))
+            .await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let folder = key::parse_folder(prefix)?;
+        let what = format!("list {prefix:?}");
+        self.blocking(what, move |root| list_folders(root, &folder))
+            .await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let key = Key::parse(key)?;
+        let what = format!("delete {key}");
+        self.blocking(what, move |root| {
+            let Some(folder) = open_folder(root, key.folder())? else {
+                return Ok(());
+            };
+            match folder.remove_file(key.name()) {
+                Ok(()) => sync_dir(&folder),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(e) => Err(e),
+            }
+        })
+        .await
+    }
+
+    fn describe(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+}
+
+/// What the writing thread gets. Without `End` the body was cut off.
+enum Piece {
+    Bytes(io::Result<Bytes>),
+    End,
+}
+
+fn write_object(
+    root: &Path,
+    key: &Key,
+    created_ms: i64,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> io::Result<u64> {
+    make_root(root)?;
+    let folder = make_folder(open_root(root)?, key.folder())?;
+    let tmp = TmpFile::create(&folder, key.name())?;
+    let mut size = 0;
+    loop {
+        match pieces.blocking_recv() {
+            Some(Piece::Bytes(bytes)) => {
+                let bytes = bytes?;
+                (&tmp.file).write_all(&bytes)?;
+                size += bytes.len() as u64;
+            }
+            Some(Piece::End) => break,
+            None => return Err(io::Error::other("the body was cut off")),
+        }
+    }
+    tmp.file.set_modified(from_unix_ms(created_ms)?)?;
+    tmp.file.sync_all()?;
+    tmp.keep(key.name())?;
+    sync_dir(&folder)?;
+    Ok(size)
+}
+
+/// A new file that is removed when dropped.
+struct TmpFile<'a> {
+    folder: &'a Dir,
+    name: String,
+    file: fs::File,
+}
+
+impl<'a> TmpFile<'a> {
+    fn create(folder: &'a Dir, name: &str) -> io::Result<Self> {
+        // The name is random so that nobody can prepare a link there, and two writers of one key
+        // do not meet.
+        let name = format!("{name}.{:016x}{TMP_SUFFIX}", rand::random::<u64>());
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(FILE_MODE);
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = folder.open_with(&name, &options)?.into_std();
+        let tmp = Self { folder, name, file };
+        rustix::fs::fchmod(&tmp.file, Mode::from_raw_mode(FILE_MODE))?;
+        Ok(tmp)
+    }
+
+    /// Gives the file its final name.
+    fn keep(mut self, name: &str) -> io::Result<()> {
+        self.folder.rename(&self.name, self.folder, name)?;
+        self.name.clear();
+        Ok(())
+    }
+}
+
+impl Drop for TmpFile<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // A leftover is skipped by every listing; there is nothing better to do about it.
+            let _ = self.folder.remove_file(&self.name);
+        }
+    }
+}
+
+fn open_object(root: &Path, key: &Key, offset: u64) -> io::Result<Option<fs::File>> {
+    let Some(folder) = open_folder(root, key.folder())? else {
+        return Ok(None);
+    };
+    let mut options = OpenOptions::new();
+    // Opening a pipe would wait for a writer.
+    options
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    let mut file = match folder.open_with(key.name(), &options) {
+        Ok(file) => file.into_std(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(Some(file))
+}
+
+fn list_objects(root: &Path, prefix: &[String]) -> io::Result<Vec<ObjectInfo>> {
+    let Some(folder) = open_folder(root, prefix)? else {
+        return Ok(Vec::new());
+    };
+    let mut objects = Vec::new();
+    for entry in folder.entries()? {
+        let entry = entry?;
+        // No key has a name that is not text, so such a file is not ours.
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if name.ends_with(TMP_SUFFIX) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        let meta = match entry.metadata() {
+            Ok(meta) => meta,
+            // Deleted since the folder was read.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
+        let created_ms = to_unix_ms(meta.modified()?.into_std());
+        objects.push(ObjectInfo {
+            key: key::join(prefix, &name),
+            size: meta.len(),
+            created_ms,
+        });
+    }
+    objects.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(objects)
+}
+
+fn list_folders(root: &Path, prefix: &[String]) -> io::Result<Vec<String>> {
+    let Some(folder) = open_folder(root, prefix)? else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in folder.entries()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn open_root(root: &Path) -> io::Result<Dir> {
+    Dir::open_ambient_dir(root, ambient_authority())
+}
+
+/// `None` if the folder does not exist.
+fn open_folder(root: &Path, parts: &[String]) -> io::Result<Option<Dir>> {
+    let open = || {
+        let root = open_root(root)?;
+        if parts.is_empty() {
+            Ok(root)
+        } else {
+            root.open_dir(parts.join("/"))
+        }
+    };
+    match open() {
+        Ok(folder) => Ok(Some(folder)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes the root and every folder above it that does not exist.
+fn make_root(root: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = root
+        .ancestors()
+        .take_while(|folder| !folder.exists())
+        .collect();
+    for folder in missing.into_iter().rev() {
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+            continue;
+        };
+        make_subfolder(&open_root(parent)?, Path::new(name))?;
+    }
+    Ok(())
+}
+
+fn make_folder(root: Dir, parts: &[String]) -> io::Result<Dir> {
+    let mut folder = root;
+    for part in parts {
+        make_subfolder(&folder, Path::new(part))?;
+        folder = folder.open_dir(part)?;
+    }
+    Ok(folder)
+}
+
+fn make_subfolder(parent: &Dir, name: &Path) -> io::Result<()> {
+    match parent.create_dir(name) {
+        Ok(()) => {
+            parent.set_permissions(name, cap_std::fs::Permissions::from_mode(FOLDER_MODE))?;
+            sync_dir(parent)
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes the names in a folder survive a power cut.
+fn sync_dir(folder: &Dir) -> io::Result<()> {
+    folder.open(".")?.sync_all()
+}
+
+fn from_unix_ms(ms: i64) -> io::Result<SystemTime> {
+    let distance = Duration::from_millis(ms.unsigned_abs());
+    let time = if ms < 0 {
+        UNIX_EPOCH.checked_sub(distance)
+    } else {
+        UNIX_EPOCH.checked_add(distance)
+    };
+    time.ok_or_else(|| io::Error::other(format!("the time {ms} ms is out of range")))
+}
+
+/// Rounds up: Litestream 0.3 left times with fractions of a millisecond, and a file must not seem
+/// to be there before it was.
+fn to_unix_ms(time: SystemTime) -> i64 {
+    let ms = |distance: Duration, up: bool| {
+        let part = u128::from(up && distance.subsec_nanos() % 1_000_000 != 0);
+        i64::try_from(distance.as_millis() + part).unwrap_or(i64::MAX)
+    };
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => ms(after, true),
+        Err(before) => -ms(before.duration(), false),
+    }
+}
+
+async fn join<T>(task: tokio::task::JoinHandle<T>) -> Result<T> {
+    task.await
+        .map_err(|e| Error::internal("a file operation stopped").with_source(e))
+}

@@ -1,0 +1,187 @@
+use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_ltx::{FileName, Level};
+
+use super::{Body, FileStore, Store};
+use crate::Result;
+
+/// Bytes per read of a file: a few calls per megabyte, and little memory per open body.
+const PIECE_LEN: usize = 256 * 1024;
+
+/// How the keys of a replica are made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// `ltx/<level>/<name>`: every backend of Litestream but S3 and OSS.
+    #[default]
+    Standard,
+}
+
+impl Layout {
+    fn folder(self, level: Level) -> String {
+        match self {
+            Self::Standard => format!("ltx/{level}"),
+        }
+    }
+
+    fn key(self, level: Level, name: FileName) -> String {
+        format!("{}/{name}", self.folder(level))
+    }
+}
+
+/// The LTX files of one database in a store.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    store: Arc<dyn Store>,
+    layout: Layout,
+}
+
+impl Replica {
+    /// A replica at the root of `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, layout: Layout) -> Self {
+        Self { store, layout }
+    }
+
+    /// A replica in a folder, as `litestream replicate` with a `file://` URL writes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileStore::open`].
+    pub fn file(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::new(
+            Arc::new(FileStore::open(path)?),
+            Layout::Standard,
+        ))
+    }
+
+    /// The store it lies in.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Writes a file; it is confirmed by the store when this returns. Returns its size.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::put`].
+    pub async fn put(
+        &self,
+        level: Level,
+        name: FileName,
+        created_ms: i64,
+        body: Body,
+    ) -> Result<u64> {
+        self.store
+            .put(&self.layout.key(level, name), created_ms, body)
+            .await
+    }
+
+    /// Reads a file; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::get`].
+    pub async fn get(&self, level: Level, name: FileName) -> Result<Option<Body>> {
+        self.get_from(level, name, 0).await
+    }
+
+    /// Reads a file from `offset` to its end; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::get`].
+    pub async fn get_from(
+        &self,
+        level: Level,
+        name: FileName,
+        offset: u64,
+    ) -> Result<Option<Body>> {
+        self.store.get(&self.layout.key(level, name), offset).await
+    }
+
+    /// The files of one level, by ascending name. Objects with other names are skipped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::list`].
+    pub async fn list(&self, level: Level) -> Result<Vec<ReplicaFile>> {
+        let objects = self.store.list(&self.layout.folder(level)).await?;
+        let mut files: Vec<ReplicaFile> = objects
+            .into_iter()
+            .filter_map(|object| {
+                let name = object.key.rsplit('/').next()?.parse().ok()?;
+                Some(ReplicaFile {
+                    level,
+                    name,
+                    size: object.size,
+                    created_ms: object.created_ms,
+                })
+            })
+            .collect();
+        files.sort_by_key(|file| file.name);
+        Ok(files)
+    }
+
+    /// The files of all levels, from level 0 on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::list`].
+    pub async fn list_all(&self) -> Result<Vec<ReplicaFile>> {
+        let mut files = Vec::new();
+        for level in Level::all() {
+            files.append(&mut self.list(level).await?);
+        }
+        Ok(files)
+    }
+
+    /// Deletes a file; one that does not exist is no error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::delete`].
+    pub async fn delete(&self, level: Level, name: FileName) -> Result<()> {
+        self.store.delete(&self.layout.key(level, name)).await
+    }
+}
+
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.store.describe())
+    }
+}
+
+/// A body of bytes in memory.
+#[must_use]
+pub fn body_from_bytes(bytes: impl Into<Bytes>) -> Body {
+    let bytes = bytes.into();
+    stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
+}
+
+/// A body that is read from where `file` stands to its end.
+#[must_use]
+pub fn body_from_file(file: std::fs::File) -> Body {
+    stream::unfold(Some(file), |file| async move {
+        let mut file = file?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; PIECE_LEN];
+            let len = file.read(&mut piece)?;
+            piece.truncate(len);
+            Ok::<_, std::io::Error>((Bytes::from(piece), file))
+        });
+        match read.await.map_err(std::io::Error::other).flatten() {
+            Ok((piece, _)) if piece.is_empty() => None,
+            Ok((piece, file)) => Some((Ok(piece), Some(file))),
+            Err(e) => Some((Err(e), None)),
+        }
+    })
+    .boxed()
+}
