@@ -1,7 +1,7 @@
 //! Continuous SQLite replication inside the application.
 
-mod error;
 pub mod config;
+mod error;
 pub mod policy;
 pub mod restore;
 pub mod store;
