@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
@@ -75,7 +75,7 @@ impl Globals {
 
     /// Opens the existing database.
     pub(crate) fn store(&self) -> Result<ConfigStore> {
-        Ok(ConfigStore::open::<&Path>(&self.db_path()?)?)
+        Ok(ConfigStore::open(self.db_path()?)?)
     }
 }
 
