@@ -1,3 +1,42 @@
-//! To come.
+//! The lockkeeper command line: data on stdout, status on stderr, exit code 0 or 1.
 
-fn main() {}
+mod args;
+mod commands;
+mod flatten;
+mod validate;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse_from(args::normalise(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            let text = error.render().to_string();
+            report(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            return ExitCode::FAILURE;
+        }
+    };
+    let Some(command) = cli.command else {
+        let _ = write!(std::io::stderr(), "{}", args::Cli::command().render_help());
+        return ExitCode::SUCCESS;
+    };
+    match command.run(&cli.globals) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A closed stderr must not turn an error into a panic.
+fn report(message: &str) {
+    let _ = writeln!(std::io::stderr(), "Error: {message}");
+}
