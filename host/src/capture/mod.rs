@@ -102,6 +102,10 @@ impl Capture {
         let control = connection::open(path, options.busy_timeout)?;
         let writer = connection::open(path, options.busy_timeout)?;
         prepare(&writer, path)?;
+        // A connection knows nothing of the log before it first read the database.
+        control
+            .query_row("SELECT COUNT(*) FROM _litestream_seq", [], |_| Ok(()))
+            .map_err(|e| Error::unavailable(format!("cannot read {}", path.display())).with_source(e))?;
         let log = LogFile::open(path)?;
         let pin = Pin::take(&options, &control, &writer, &log)?;
         let header = log

@@ -232,7 +232,8 @@ impl Drop for Draft<'_> {
 }
 
 fn sync_dir(dir: &Dir) -> io::Result<()> {
-    rustix::fs::fsync(dir.as_fd()).map_err(Into::into)
+    // The handle of a `Dir` only names the directory; syncing needs one that is open for reading.
+    dir.open(".")?.sync_all()
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
