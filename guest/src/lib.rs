@@ -1,1 +1,13 @@
-//! To come.
+//! The default lockkeeper policy: reads a `litestream.yml` and makes the decisions.
+//!
+//! Everything here is a pure function over plain values, so `cargo test` runs it natively. For
+//! `wasm32` a thin layer translates to and from the component's contract in `wit/policy.wit`.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+pub mod decide;
+pub mod plan;
+pub mod validate;
