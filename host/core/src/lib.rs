@@ -5,7 +5,7 @@
 //! clock, no file, no network.
 #![forbid(unsafe_code)]
 
-pub mod guard;
+pub mod fallback;
 pub mod inventory;
 pub mod policy;
 pub mod restore;

@@ -84,6 +84,3 @@ pub struct SnapshotFacts {
     /// As configured.
     pub snapshot_interval_ms: u64,
 }
-
-/// What the host does where no component answers: the decisions of Litestream's defaults.
-pub mod fallback {}

@@ -1,6 +1,5 @@
 //! Drives the replication of every database of one configuration.
 
-mod builder;
 mod database;
 mod status;
 mod upload;
@@ -13,12 +12,9 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::builder::Builder;
 use self::database::{Command, Database};
 use self::status::DatabaseShared;
 pub use self::status::{DatabaseState, DatabaseStatus, Status};
-use self::watch::LogWatcher;
-use crate::policy::Policy;
 use crate::{Error, Result};
 
 /// Commands that wait for a database task.
@@ -34,7 +30,6 @@ const BLOCKING_THREADS: usize = 4;
 #[derive(Debug)]
 pub struct Lockkeeper {
     databases: Vec<Handle>,
-    policy: Policy,
     /// Ends when every database task has ended.
     thread: Option<std::thread::JoinHandle<()>>,
     ended: Option<oneshot::Receiver<()>>,
@@ -47,13 +42,8 @@ struct Handle {
 }
 
 impl Lockkeeper {
-    /// Begins a configuration.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
-    fn spawn(databases: Vec<Database>, policy: Policy) -> Result<Self> {
+    /// Starts replication of these databases.
+    pub(crate) fn spawn(databases: Vec<Database>) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
@@ -85,7 +75,7 @@ impl Lockkeeper {
                 let _ = ending.send(());
             })
             .map_err(|error| Error::unavailable("cannot start a thread").with_source(error))?;
-        Ok(Self { databases: handles, policy, thread: Some(thread), ended: Some(ended) })
+        Ok(Self { databases: handles, thread: Some(thread), ended: Some(ended) })
     }
 
     /// Returns when everything that is committed now is durable.
@@ -123,7 +113,6 @@ impl Lockkeeper {
     pub fn status(&self) -> Status {
         Status {
             databases: self.databases.iter().map(|handle| handle.shared.status()).collect(),
-            policy_failures: self.policy.failures(),
         }
     }
 
@@ -165,65 +154,5 @@ impl Lockkeeper {
     }
 }
 
-/// A part of an application that is started and stopped with it.
-#[async_trait::async_trait]
-pub trait Daemon: Send + Sync {
-    /// What to call it in logs.
-    fn name(&self) -> &str;
-
-    /// Returns once it is up.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot start; it then needs no stop.
-    async fn start(&mut self) -> Result<()>;
-
-    /// Returns once it has ended, or at the deadline. Stopping what never started is no error.
-    ///
-    /// # Errors
-    ///
-    /// If the deadline passed first, with what was left undone.
-    async fn stop(&mut self, deadline: Duration) -> Result<()>;
-}
-
-/// [`Lockkeeper`] with the life of a [`Daemon`].
-#[derive(Debug)]
-pub struct ReplicationDaemon {
-    builder: Builder,
-    running: Option<Lockkeeper>,
-}
-
-impl ReplicationDaemon {
-    /// A daemon that is not started.
-    #[must_use]
-    pub fn new(builder: Builder) -> Self {
-        Self { builder, running: None }
-    }
-
-    /// What is running, if it was started.
-    #[must_use]
-    pub fn lockkeeper(&self) -> Option<&Lockkeeper> {
-        self.running.as_ref()
-    }
-}
-
-#[async_trait::async_trait]
-impl Daemon for ReplicationDaemon {
-    fn name(&self) -> &str {
-        "lockkeeper"
-    }
-
-    async fn start(&mut self) -> Result<()> {
-        if self.running.is_none() {
-            self.running = Some(self.builder.clone().start().await?);
-        }
-        Ok(())
-    }
-
-    async fn stop(&mut self, deadline: Duration) -> Result<()> {
-        match self.running.take() {
-            Some(running) => running.stop(deadline).await,
-            None => Ok(()),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

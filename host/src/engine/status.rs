@@ -50,8 +50,6 @@ pub struct DatabaseStatus {
 pub struct Status {
     /// One entry per database, in the order of the configuration.
     pub databases: Vec<DatabaseStatus>,
-    /// How often the policy component failed and the built-in defaults decided.
-    pub policy_failures: u64,
 }
 
 /// How far one database came, as its parts know it.

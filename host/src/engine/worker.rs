@@ -90,7 +90,7 @@ impl Worker {
             consecutive_failures: marks.consecutive_failures,
             sync_interval_ms: millis(self.settings.sync_interval),
         };
-        Duration::from_millis(self.policy.plan_sync(facts).wait_ms)
+        Duration::from_millis(self.policy.plan_sync(&facts))
     }
 
     fn seal(&mut self, shared: &DatabaseShared) -> Result<()> {
@@ -122,7 +122,7 @@ impl Worker {
             truncate_pages: self.settings.truncate_pages,
             checkpoint_interval_ms: millis(self.settings.checkpoint_interval),
         };
-        let truncate = match self.policy.plan_checkpoint(facts) {
+        let truncate = match self.policy.plan_checkpoint(&facts) {
             CheckpointProposal::None => return Ok(()),
             CheckpointProposal::Passive => false,
             CheckpointProposal::Truncate => true,

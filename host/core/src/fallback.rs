@@ -1,0 +1,118 @@
+//! What the host decides where no component answers: the rules of Litestream's defaults.
+
+use lockkeeper_ltx::Txid;
+
+use crate::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal};
+
+/// A commit after a quiet period goes at once; while commits keep coming they are sent together,
+/// once per sync interval.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::{fallback, policy::SyncFacts};
+/// let quiet = SyncFacts { sync_interval_ms: 1000, since_last_sync_ms: Some(1500), ..SyncFacts::default() };
+/// assert_eq!(fallback::plan_sync(&quiet).wait_ms, 0);
+/// let busy = SyncFacts { since_last_sync_ms: Some(300), ..quiet };
+/// assert_eq!(fallback::plan_sync(&busy).wait_ms, 700);
+/// ```
+#[must_use]
+pub fn plan_sync(facts: &SyncFacts) -> SyncProposal {
+    let wait_ms = match facts.since_last_sync_ms {
+        Some(since) if facts.waiters == 0 => facts.sync_interval_ms.saturating_sub(since),
+        _ => 0,
+    };
+    SyncProposal { wait_ms }
+}
+
+/// By size first, then by time; never while a snapshot reads.
+#[must_use]
+pub fn plan_checkpoint(facts: &CheckpointFacts) -> CheckpointProposal {
+    let reaches = |limit: u32| limit > 0 && facts.wal_pages >= limit;
+    let due = facts.checkpoint_interval_ms > 0
+        && facts.since_last_checkpoint_ms >= facts.checkpoint_interval_ms
+        && facts.written_since_last_checkpoint;
+    if facts.snapshot_running {
+        CheckpointProposal::None
+    } else if reaches(facts.truncate_pages) {
+        CheckpointProposal::Truncate
+    } else if reaches(facts.min_checkpoint_pages) || due {
+        CheckpointProposal::Passive
+    } else {
+        CheckpointProposal::None
+    }
+}
+
+/// One snapshot at the start of a replica, then one after each multiple of the interval on the
+/// wall clock, if anything was written since the last.
+#[must_use]
+pub fn plan_snapshot(facts: &SnapshotFacts) -> Option<&'static str> {
+    if facts.durable == 0 {
+        return None;
+    }
+    let Some(newest) = facts.snapshots.iter().max_by_key(|file| file.name.range().max()) else {
+        return Some("the replica has no snapshot");
+    };
+    let boundary = facts
+        .now_ms
+        .checked_div(facts.snapshot_interval_ms)
+        .map(|count| count.saturating_mul(facts.snapshot_interval_ms))?;
+    let is_older = u64::try_from(newest.created_ms).is_ok_and(|created| created < boundary);
+    let is_behind = Txid::new(facts.durable).is_some_and(|txid| newest.name.range().max() < txid);
+    (is_older && is_behind).then_some("the snapshot interval has passed")
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_ltx::{FileName, Level, TxidRange};
+
+    use super::*;
+    use crate::inventory::ReplicaFile;
+
+    #[track_caller]
+    fn check(facts: CheckpointFacts, expected: CheckpointProposal) {
+        assert_eq!(plan_checkpoint(&facts), expected, "{facts:?}");
+    }
+
+    #[test]
+    fn checkpoints_come_by_size_and_by_time_and_wait_for_snapshots() {
+        let quiet = CheckpointFacts {
+            min_checkpoint_pages: 1000,
+            truncate_pages: 5000,
+            checkpoint_interval_ms: 60_000,
+            ..CheckpointFacts::default()
+        };
+        check(quiet, CheckpointProposal::None);
+        check(CheckpointFacts { wal_pages: 1000, ..quiet }, CheckpointProposal::Passive);
+        check(CheckpointFacts { wal_pages: 5000, ..quiet }, CheckpointProposal::Truncate);
+        let late = CheckpointFacts { since_last_checkpoint_ms: 60_000, ..quiet };
+        check(late, CheckpointProposal::None);
+        let written = CheckpointFacts { written_since_last_checkpoint: true, ..late };
+        check(written, CheckpointProposal::Passive);
+        check(CheckpointFacts { snapshot_running: true, ..written }, CheckpointProposal::None);
+        let off = CheckpointFacts { wal_pages: 9999, ..CheckpointFacts::default() };
+        check(off, CheckpointProposal::None);
+    }
+
+    #[test]
+    fn a_snapshot_comes_first_and_then_after_each_boundary_that_saw_writes() {
+        let snapshot = |max, created_ms| ReplicaFile {
+            level: Level::SNAPSHOT,
+            name: FileName::new(TxidRange::new(Txid::FIRST, Txid::new(max).unwrap()).unwrap()),
+            size: 1,
+            created_ms,
+        };
+        let facts = |durable, snapshots| SnapshotFacts {
+            now_ms: 10_500,
+            durable,
+            snapshots,
+            snapshot_interval_ms: 1000,
+            ..SnapshotFacts::default()
+        };
+        assert_eq!(plan_snapshot(&facts(0, vec![])), None);
+        assert!(plan_snapshot(&facts(1, vec![])).is_some());
+        assert_eq!(plan_snapshot(&facts(5, vec![snapshot(4, 10_000)])), None, "not due");
+        assert_eq!(plan_snapshot(&facts(4, vec![snapshot(4, 9_000)])), None, "nothing new");
+        assert!(plan_snapshot(&facts(5, vec![snapshot(4, 9_999)])).is_some());
+    }
+}

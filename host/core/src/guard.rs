@@ -1,1 +1,0 @@
-//! Holds every proposal of a policy against what the configuration promises.
