@@ -5,7 +5,10 @@ mod clock;
 pub mod config;
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "a validated configuration starts it, and validation comes next")
+    expect(
+        dead_code,
+        reason = "a validated configuration starts it, and validation comes next"
+    )
 )]
 mod engine;
 mod error;

@@ -18,6 +18,7 @@ pub(crate) struct DatabaseSettings {
     pub(crate) max_sync_bytes: u64,
 }
 
+#[cfg(test)]
 impl DatabaseSettings {
     /// Litestream's defaults.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {

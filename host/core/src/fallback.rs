@@ -50,7 +50,11 @@ pub fn plan_snapshot(facts: &SnapshotFacts) -> Option<&'static str> {
     if facts.durable == 0 {
         return None;
     }
-    let Some(newest) = facts.snapshots.iter().max_by_key(|file| file.name.range().max()) else {
+    let Some(newest) = facts
+        .snapshots
+        .iter()
+        .max_by_key(|file| file.name.range().max())
+    else {
         return Some("the replica has no snapshot");
     };
     let boundary = facts
@@ -83,14 +87,41 @@ mod tests {
             ..CheckpointFacts::default()
         };
         check(quiet, CheckpointProposal::None);
-        check(CheckpointFacts { wal_pages: 1000, ..quiet }, CheckpointProposal::Passive);
-        check(CheckpointFacts { wal_pages: 5000, ..quiet }, CheckpointProposal::Truncate);
-        let late = CheckpointFacts { since_last_checkpoint_ms: 60_000, ..quiet };
+        check(
+            CheckpointFacts {
+                wal_pages: 1000,
+                ..quiet
+            },
+            CheckpointProposal::Passive,
+        );
+        check(
+            CheckpointFacts {
+                wal_pages: 5000,
+                ..quiet
+            },
+            CheckpointProposal::Truncate,
+        );
+        let late = CheckpointFacts {
+            since_last_checkpoint_ms: 60_000,
+            ..quiet
+        };
         check(late, CheckpointProposal::None);
-        let written = CheckpointFacts { written_since_last_checkpoint: true, ..late };
+        let written = CheckpointFacts {
+            written_since_last_checkpoint: true,
+            ..late
+        };
         check(written, CheckpointProposal::Passive);
-        check(CheckpointFacts { snapshot_running: true, ..written }, CheckpointProposal::None);
-        let off = CheckpointFacts { wal_pages: 9999, ..CheckpointFacts::default() };
+        check(
+            CheckpointFacts {
+                snapshot_running: true,
+                ..written
+            },
+            CheckpointProposal::None,
+        );
+        let off = CheckpointFacts {
+            wal_pages: 9999,
+            ..CheckpointFacts::default()
+        };
         check(off, CheckpointProposal::None);
     }
 
@@ -111,8 +142,16 @@ mod tests {
         };
         assert_eq!(plan_snapshot(&facts(0, vec![])), None);
         assert!(plan_snapshot(&facts(1, vec![])).is_some());
-        assert_eq!(plan_snapshot(&facts(5, vec![snapshot(4, 10_000)])), None, "not due");
-        assert_eq!(plan_snapshot(&facts(4, vec![snapshot(4, 9_000)])), None, "nothing new");
+        assert_eq!(
+            plan_snapshot(&facts(5, vec![snapshot(4, 10_000)])),
+            None,
+            "not due"
+        );
+        assert_eq!(
+            plan_snapshot(&facts(4, vec![snapshot(4, 9_000)])),
+            None,
+            "nothing new"
+        );
         assert!(plan_snapshot(&facts(5, vec![snapshot(4, 9_999)])).is_some());
     }
 }

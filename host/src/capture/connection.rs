@@ -44,12 +44,15 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
         )));
     }
     let fail = |error: rusqlite::Error| {
-        Error::unavailable(format!("cannot open the database {}", path.display())).with_source(error)
+        Error::unavailable(format!("cannot open the database {}", path.display()))
+            .with_source(error)
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(busy_timeout).map_err(fail)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(fail)?;
+    connection
+        .pragma_update(None, "wal_autocheckpoint", 0)
+        .map_err(fail)?;
     keep_log_on_close(&connection);
     Ok(connection)
 }
@@ -78,7 +81,10 @@ pub(super) fn log_state(connection: &Connection) -> Result<LogState> {
 }
 
 /// Runs a checkpoint. `false` if a reader or another checkpoint kept it from finishing.
-pub(super) fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Result<(bool, LogState)> {
+pub(super) fn checkpoint(
+    connection: &Connection,
+    mode: CheckpointMode,
+) -> Result<(bool, LogState)> {
     let mode = match mode {
         CheckpointMode::Passive => ffi::SQLITE_CHECKPOINT_PASSIVE,
         CheckpointMode::Truncate => ffi::SQLITE_CHECKPOINT_TRUNCATE,
@@ -126,7 +132,10 @@ pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [
         )
     };
     if code != ffi::SQLITE_OK || file.is_null() {
-        return Err(sqlite_error("SQLite does not give access to the database file", code));
+        return Err(sqlite_error(
+            "SQLite does not give access to the database file",
+            code,
+        ));
     }
     let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
         return Err(Error::internal("a read of the database is too large"));
@@ -135,7 +144,9 @@ pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [
     // writes at most `len` bytes, the length of `buffer`.
     let code = unsafe {
         let Some(methods) = (*file).pMethods.as_ref() else {
-            return Err(Error::internal("the database file of a connection is closed"));
+            return Err(Error::internal(
+                "the database file of a connection is closed",
+            ));
         };
         let Some(read) = methods.xRead else {
             return Err(Error::internal("the database file cannot be read"));
@@ -149,8 +160,6 @@ pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [
 }
 
 fn sqlite_error(what: &str, code: c_int) -> Error {
-    Error::unavailable(what).with_source(rusqlite::Error::SqliteFailure(
-        ffi::Error::new(code),
-        None,
-    ))
+    Error::unavailable(what)
+        .with_source(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
 }

@@ -33,7 +33,10 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) fn start_of(header: WalHeader) -> Self {
-        Self { header, reader: WalReader::new(&header) }
+        Self {
+            header,
+            reader: WalReader::new(&header),
+        }
     }
 
     pub(super) fn frames(&self) -> u64 {
@@ -78,8 +81,14 @@ impl LogFile {
 
     /// A second handle on the same file.
     pub(super) fn try_clone(&self) -> Result<Self> {
-        let file = self.file.try_clone().map_err(|e| read_error(&self.path, e))?;
-        Ok(Self { path: self.path.clone(), file })
+        let file = self
+            .file
+            .try_clone()
+            .map_err(|e| read_error(&self.path, e))?;
+        Ok(Self {
+            path: self.path.clone(),
+            file,
+        })
     }
 
     /// Whether the name still leads to the file that is open here.
@@ -120,7 +129,10 @@ impl LogFile {
         while reader.frames() < frames_end {
             let count = chunk_frames.min(frames_end.saturating_sub(reader.frames()));
             let offset = frame_offset(reader.frames(), page_size);
-            buffer.resize(frame_len.saturating_mul(usize::try_from(count).unwrap_or(1)), 0);
+            buffer.resize(
+                frame_len.saturating_mul(usize::try_from(count).unwrap_or(1)),
+                0,
+            );
             match self.file.read_exact_at(&mut buffer, offset) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
@@ -134,7 +146,10 @@ impl LogFile {
                 };
                 pending.insert(frame.pgno, index);
                 let Some(commit) = frame.commit else { continue };
-                let end = Position { header: from.header, reader: reader.clone() };
+                let end = Position {
+                    header: from.header,
+                    reader: reader.clone(),
+                };
                 let run = run.get_or_insert_with(|| Run {
                     end: end.clone(),
                     pages: FrameMap::new(),
@@ -150,7 +165,11 @@ impl LogFile {
                 if max_bytes > 0 && bytes >= max_bytes {
                     return Ok(Some(finish(std::mem::replace(
                         run,
-                        Run { end: from.clone(), pages: FrameMap::new(), commit: 0 },
+                        Run {
+                            end: from.clone(),
+                            pages: FrameMap::new(),
+                            commit: 0,
+                        },
                     ))));
                 }
             }
@@ -165,7 +184,9 @@ impl LogFile {
     /// Reads the page of one frame.
     pub(super) fn read_page(&self, frame: u64, page_size: PageSize, page: &mut [u8]) -> Result<()> {
         let offset = frame_offset(frame, page_size).saturating_add(FRAME_HEADER_LEN as u64);
-        self.file.read_exact_at(page, offset).map_err(|e| read_error(&self.path, e))
+        self.file
+            .read_exact_at(page, offset)
+            .map_err(|e| read_error(&self.path, e))
     }
 }
 

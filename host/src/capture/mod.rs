@@ -105,7 +105,9 @@ impl Capture {
         // A connection knows nothing of the log before it first read the database.
         control
             .query_row("SELECT COUNT(*) FROM _litestream_seq", [], |_| Ok(()))
-            .map_err(|e| Error::unavailable(format!("cannot read {}", path.display())).with_source(e))?;
+            .map_err(|e| {
+                Error::unavailable(format!("cannot read {}", path.display())).with_source(e)
+            })?;
         let log = LogFile::open(path)?;
         let pin = Pin::take(&options, &control, &writer, &log)?;
         let header = log
@@ -147,6 +149,7 @@ impl Capture {
         self.last
     }
 
+    #[cfg(test)]
     pub(crate) fn spool(&self) -> &Spool {
         &self.spool
     }
@@ -163,12 +166,16 @@ impl Capture {
 
     /// Whether commits wait to be sealed.
     pub(crate) fn is_pending(&self) -> Result<bool> {
-        let Some(position) = &self.position else { return Ok(true) };
+        let Some(position) = &self.position else {
+            return Ok(true);
+        };
         let state = connection::log_state(&self.control)?;
         if state.frames == 0 {
             return Ok(false);
         }
-        let Some(header) = self.log.header()? else { return Ok(false) };
+        let Some(header) = self.log.header()? else {
+            return Ok(false);
+        };
         Ok(!position.is_same_log(&header) || state.frames != position.frames())
     }
 
@@ -188,7 +195,9 @@ impl Capture {
             if state.frames == 0 && self.position.is_some() {
                 return Ok(None);
             }
-            let Some(header) = self.log.header()? else { continue };
+            let Some(header) = self.log.header()? else {
+                continue;
+            };
             let Some(position) = self.continued(&header, state.frames)? else {
                 return self.seal_full(&header, state.frames).map(Some);
             };
@@ -208,7 +217,9 @@ impl Capture {
 
     /// Where to read on in the log that has this header; `None` if frames may have been missed.
     fn continued(&self, header: &WalHeader, frames: u64) -> Result<Option<Position>> {
-        let Some(position) = &self.position else { return Ok(None) };
+        let Some(position) = &self.position else {
+            return Ok(None);
+        };
         if header.page_size != self.page_size {
             return Ok(None);
         }
@@ -255,11 +266,16 @@ impl Capture {
     fn seal_full(&mut self, header: &WalHeader, frames: u64) -> Result<Sealed> {
         let start = Position::start_of(*header);
         let run = self.log.read(&start, frames, 0)?.ok_or_else(|| {
-            Error::unavailable(format!("{} changed while it was read", self.log.path().display()))
+            Error::unavailable(format!(
+                "{} changed while it was read",
+                self.log.path().display()
+            ))
         })?;
         let lock_page = header.page_size.lock_page();
-        let wanted: Vec<Pgno> =
-            (1..=run.commit).filter_map(Pgno::new).filter(|pgno| *pgno != lock_page).collect();
+        let wanted: Vec<Pgno> = (1..=run.commit)
+            .filter_map(Pgno::new)
+            .filter(|pgno| *pgno != lock_page)
+            .collect();
         self.page_size = header.page_size;
         let txid = self.write_file(&wanted, &run.pages, run.commit, span(&start, &run.end))?;
         self.log_complete = false;
@@ -277,17 +293,37 @@ impl Capture {
     ) -> Result<Txid> {
         let txid = match self.last {
             None => Txid::FIRST,
-            Some(last) => last.next().ok_or_else(|| Error::internal("transaction ids are used up"))?,
+            Some(last) => last
+                .next()
+                .ok_or_else(|| Error::internal("transaction ids are used up"))?,
         };
-        let pin = self.pin.as_ref().ok_or_else(|| Error::internal("the log is not held"))?;
-        let image = Image { pin: pin.connection(), log: &self.log, frames, page_size: self.page_size };
-        let header =
-            Header::new(self.page_size, commit, TxidRange::single(txid), crate::clock::now_ms(), wal);
+        let pin = self
+            .pin
+            .as_ref()
+            .ok_or_else(|| Error::internal("the log is not held"))?;
+        let image = Image {
+            pin: pin.connection(),
+            log: &self.log,
+            frames,
+            page_size: self.page_size,
+        };
+        let header = Header::new(
+            self.page_size,
+            commit,
+            TxidRange::single(txid),
+            crate::clock::now_ms(),
+            wal,
+        );
         let mut draft = self.spool.create(txid)?;
         let mut out = Vec::with_capacity(WRITE_BYTES);
-        encode(&image, header, self.options.encoding, wanted, &mut out, &mut |bytes| {
-            draft.write(bytes)
-        })?;
+        encode(
+            &image,
+            header,
+            self.options.encoding,
+            wanted,
+            &mut out,
+            &mut |bytes| draft.write(bytes),
+        )?;
         draft.seal()?;
         self.last = Some(txid);
         Ok(txid)
@@ -295,7 +331,9 @@ impl Capture {
 
     /// The newest frame of each page from the start of the log of `end` up to there.
     fn frames_until(&self, end: &Position) -> Result<Option<FrameMap>> {
-        let run = self.log.read(&Position::start_of(end.header), end.frames(), 0)?;
+        let run = self
+            .log
+            .read(&Position::start_of(end.header), end.frames(), 0)?;
         run.map(|run| Ok(run.pages)).transpose()
     }
 
@@ -325,12 +363,15 @@ impl Capture {
         }
         // A database that was put back to an older copy and went on has the same salts and another
         // history: the last frame tells.
-        let Some(last_frame) = frames.checked_sub(1) else { return Ok(None) };
+        let Some(last_frame) = frames.checked_sub(1) else {
+            return Ok(None);
+        };
         let Some((&pgno, _)) = run.pages.iter().find(|(_, frame)| **frame == last_frame) else {
             return Ok(None);
         };
         let mut page = vec![0; header.page_size.bytes()];
-        self.log.read_page(last_frame, header.page_size, &mut page)?;
+        self.log
+            .read_page(last_frame, header.page_size, &mut page)?;
         let sealed = self.spool.page(file.name, pgno)?;
         Ok((sealed.as_deref() == Some(page.as_slice())).then_some(run.end))
     }
@@ -399,14 +440,20 @@ impl Capture {
     /// Everything that is needed to write a snapshot of the last sealed transaction while capture
     /// goes on; `None` if commits came in between, so that it must be tried again.
     pub(crate) fn snapshot(&self) -> Result<Option<Snapshot>> {
-        let (Some(txid), Some(position)) = (self.last, &self.position) else { return Ok(None) };
+        let (Some(txid), Some(position)) = (self.last, &self.position) else {
+            return Ok(None);
+        };
         let pin = Pin::take(&self.options, &self.control, &self.writer, &self.log)?;
         let state = connection::log_state(&self.control)?;
-        let Some(header) = self.log.header()? else { return Ok(None) };
+        let Some(header) = self.log.header()? else {
+            return Ok(None);
+        };
         if !position.is_same_log(&header) || state.frames != position.frames() {
             return Ok(None);
         }
-        let Some(frames) = self.frames_until(position)? else { return Ok(None) };
+        let Some(frames) = self.frames_until(position)? else {
+            return Ok(None);
+        };
         Ok(Some(Snapshot {
             txid,
             pin,
@@ -422,7 +469,9 @@ impl Capture {
 
 impl std::fmt::Debug for Capture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Capture").field("database", &self.options.database).finish_non_exhaustive()
+        f.debug_struct("Capture")
+            .field("database", &self.options.database)
+            .finish_non_exhaustive()
     }
 }
 
@@ -448,8 +497,10 @@ impl Snapshot {
         let range = TxidRange::new(Txid::FIRST, self.txid)
             .ok_or_else(|| Error::internal("a snapshot ends before it starts"))?;
         let lock_page = self.page_size.lock_page();
-        let wanted: Vec<Pgno> =
-            (1..=self.commit).filter_map(Pgno::new).filter(|p| *p != lock_page).collect();
+        let wanted: Vec<Pgno> = (1..=self.commit)
+            .filter_map(Pgno::new)
+            .filter(|p| *p != lock_page)
+            .collect();
         let image = Image {
             pin: self.pin.connection(),
             log: &self.log,
@@ -457,7 +508,14 @@ impl Snapshot {
             page_size: self.page_size,
         };
         let header = Header::new(self.page_size, self.commit, range, timestamp_ms, self.wal);
-        encode(&image, header, self.encoding, &wanted, &mut Vec::new(), sink)
+        encode(
+            &image,
+            header,
+            self.encoding,
+            &wanted,
+            &mut Vec::new(),
+            sink,
+        )
     }
 }
 
@@ -469,8 +527,9 @@ fn encode(
     out: &mut Vec<u8>,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let refused =
-        |error: lockkeeper_ltx::EncodeError| Error::internal("cannot encode a file").with_source(error);
+    let refused = |error: lockkeeper_ltx::EncodeError| {
+        Error::internal("cannot encode a file").with_source(error)
+    };
     let mut encoder = Encoder::new(header, encoding, out).map_err(refused)?;
     let mut page = vec![0; image.page_size.bytes()];
     for &pgno in wanted {
@@ -534,7 +593,8 @@ fn prepare(connection: &Connection, path: &Path) -> Result<()> {
 fn file_identity(path: &Path) -> Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(path).map_err(|error| {
-        Error::unavailable(format!("cannot find the database {}", path.display())).with_source(error)
+        Error::unavailable(format!("cannot find the database {}", path.display()))
+            .with_source(error)
     })?;
     Ok((metadata.dev(), metadata.ino()))
 }

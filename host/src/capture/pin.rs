@@ -39,7 +39,8 @@ impl Pin {
             }
             let header = log.header()?;
             pin.execute_batch("BEGIN").map_err(failed)?;
-            pin.query_row("SELECT COUNT(*) FROM _litestream_seq", [], |_| Ok(())).map_err(failed)?;
+            pin.query_row("SELECT COUNT(*) FROM _litestream_seq", [], |_| Ok(()))
+                .map_err(failed)?;
             let after = connection::log_state(control)?;
             if holds(before, after) && header.is_some() && header == log.header()? {
                 return Ok(Self(pin));

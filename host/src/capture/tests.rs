@@ -21,9 +21,11 @@ impl Fixture {
         let app = Connection::open(dir.path().join("app.db")).unwrap();
         app.pragma_update(None, "page_size", page_size).unwrap();
         app.pragma_update(None, "auto_vacuum", 2).unwrap();
-        app.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        app.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+            .unwrap();
         app.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
-        app.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)").unwrap();
+        app.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)")
+            .unwrap();
         Self { dir, app }
     }
 
@@ -43,7 +45,9 @@ impl Fixture {
     }
 
     fn insert(&self, bytes: u32) {
-        self.app.execute("INSERT INTO t (x) VALUES (randomblob(?1))", [bytes]).unwrap();
+        self.app
+            .execute("INSERT INTO t (x) VALUES (randomblob(?1))", [bytes])
+            .unwrap();
     }
 
     /// The database as SQLite has it: the log copied into a second file.
@@ -75,7 +79,9 @@ fn restored(capture: &Capture) -> Vec<u8> {
             pages.insert(pgno.get(), page.to_vec());
         }
     }
-    (1..=commit).flat_map(|pgno| pages.get(&pgno).cloned().unwrap_or_else(|| vec![0; size])).collect()
+    (1..=commit)
+        .flat_map(|pgno| pages.get(&pgno).cloned().unwrap_or_else(|| vec![0; size]))
+        .collect()
 }
 
 #[track_caller]
@@ -88,7 +94,12 @@ fn assert_restores(fixture: &Fixture, capture: &Capture) {
     let differ: Vec<usize> = (0..ours.len())
         .filter(|i| ours[*i] != truth[*i] && !rewritten.iter().any(|bytes| bytes.contains(i)))
         .collect();
-    assert!(differ.is_empty(), "{} bytes differ, first at {:?}", differ.len(), differ.first());
+    assert!(
+        differ.is_empty(),
+        "{} bytes differ, first at {:?}",
+        differ.len(),
+        differ.first()
+    );
 }
 
 #[test]
@@ -100,7 +111,10 @@ fn the_first_file_holds_every_page_and_the_next_ones_what_changed() {
         assert_eq!(seal_all(&mut capture), [Sealed::Full(Txid::FIRST)]);
         assert_eq!(seal_all(&mut capture), []);
         fixture.insert(100);
-        assert!(matches!(seal_all(&mut capture)[..], [Sealed::Incremental(_)]));
+        assert!(matches!(
+            seal_all(&mut capture)[..],
+            [Sealed::Incremental(_)]
+        ));
         assert_restores(&fixture, &capture);
     }
 }
@@ -114,9 +128,15 @@ fn growth_shrink_and_vacuum_restore_byte_for_byte() {
             fixture.insert(3_000);
         }
         seal_all(&mut capture);
-        fixture.app.execute("DELETE FROM t WHERE id % 3 = 0", []).unwrap();
+        fixture
+            .app
+            .execute("DELETE FROM t WHERE id % 3 = 0", [])
+            .unwrap();
         if round % 2 == 0 {
-            fixture.app.execute_batch("PRAGMA incremental_vacuum(7)").unwrap();
+            fixture
+                .app
+                .execute_batch("PRAGMA incremental_vacuum(7)")
+                .unwrap();
         } else {
             fixture.app.execute_batch("VACUUM").unwrap();
         }
@@ -143,12 +163,22 @@ fn a_checkpoint_restarts_the_log_and_capture_goes_on_with_increments() {
         assert!(report.complete);
         fixture.insert(100);
         let after = capture.log.header().unwrap().unwrap();
-        assert_eq!(after.salt1, before.salt1.wrapping_add(1), "one restart adds one to salt-1");
+        assert_eq!(
+            after.salt1,
+            before.salt1.wrapping_add(1),
+            "one restart adds one to salt-1"
+        );
         let sealed = seal_all(&mut capture);
-        assert!(sealed.iter().all(|s| matches!(s, Sealed::Incremental(_))), "{sealed:?}");
+        assert!(
+            sealed.iter().all(|s| matches!(s, Sealed::Incremental(_))),
+            "{sealed:?}"
+        );
         assert_restores(&fixture, &capture);
     }
-    assert!(std::fs::metadata(capture.log.path()).unwrap().len() < 200_000, "the log is reused");
+    assert!(
+        std::fs::metadata(capture.log.path()).unwrap().len() < 200_000,
+        "the log is reused"
+    );
 }
 
 #[test]
@@ -160,7 +190,10 @@ fn a_log_that_came_and_went_unseen_is_followed_by_a_full_file() {
     capture.pin = None;
     for _ in 0..2 {
         fixture.insert(100);
-        fixture.app.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        fixture
+            .app
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
     }
     fixture.insert(100);
     assert!(matches!(seal_all(&mut capture)[..], [Sealed::Full(_), ..]));
@@ -180,9 +213,17 @@ fn the_pin_keeps_every_kind_of_checkpoint_from_restarting_the_log() {
         let busy: i64 = fixture.app.query_row(&sql, [], |row| row.get(0)).unwrap();
         assert_eq!(busy, i64::from(mode != "PASSIVE"), "{mode}");
         fixture.insert(100);
-        assert_eq!(capture.log.header().unwrap().unwrap().salt1, before.salt1, "{mode}");
+        assert_eq!(
+            capture.log.header().unwrap().unwrap().salt1,
+            before.salt1,
+            "{mode}"
+        );
     }
-    assert!(seal_all(&mut capture).iter().all(|s| matches!(s, Sealed::Incremental(_))));
+    assert!(
+        seal_all(&mut capture)
+            .iter()
+            .all(|s| matches!(s, Sealed::Incremental(_)))
+    );
     assert_restores(&fixture, &capture);
 }
 
@@ -190,13 +231,22 @@ fn the_pin_keeps_every_kind_of_checkpoint_from_restarting_the_log() {
 fn a_reader_of_a_fully_copied_log_holds_nothing() {
     let fixture = Fixture::new(4096);
     fixture.insert(100);
-    fixture.app.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+    fixture
+        .app
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        .unwrap();
     let reader = connection::open(&fixture.path(), Duration::ZERO).unwrap();
-    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM t").unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT COUNT(*) FROM t")
+        .unwrap();
     let log = LogFile::open(&fixture.path()).unwrap();
     let before = log.header().unwrap().unwrap();
     fixture.insert(100);
-    assert_ne!(log.header().unwrap().unwrap().salt1, before.salt1, "the log was restarted");
+    assert_ne!(
+        log.header().unwrap().unwrap().salt1,
+        before.salt1,
+        "the log was restarted"
+    );
 }
 
 #[test]
@@ -208,7 +258,10 @@ fn a_restart_of_the_process_goes_on_where_the_last_file_ended() {
     drop(capture);
     fixture.insert(100);
     let mut capture = fixture.capture();
-    assert!(matches!(seal_all(&mut capture)[..], [Sealed::Incremental(_)]));
+    assert!(matches!(
+        seal_all(&mut capture)[..],
+        [Sealed::Incremental(_)]
+    ));
     assert_restores(&fixture, &capture);
 }
 
@@ -248,7 +301,10 @@ fn a_damaged_newest_file_is_dropped_and_capture_goes_on() {
     seal_all(&mut capture);
     drop(capture);
     let name = FileName::new(TxidRange::single(Txid::new(2).unwrap()));
-    let file = fixture.dir.path().join(format!(".app.db-litestream/ltx/0/{name}"));
+    let file = fixture
+        .dir
+        .path()
+        .join(format!(".app.db-litestream/ltx/0/{name}"));
     std::fs::write(&file, b"").unwrap();
     let mut capture = fixture.capture();
     seal_all(&mut capture);
@@ -279,8 +335,14 @@ fn a_snapshot_is_the_database_at_its_transaction_whatever_happens_meanwhile() {
     seal_all(&mut capture);
     let snapshot = capture.snapshot().unwrap().unwrap();
     let truth = restored(&capture);
-    fixture.app.execute("UPDATE t SET x = randomblob(3000)", []).unwrap();
-    fixture.app.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+    fixture
+        .app
+        .execute("UPDATE t SET x = randomblob(3000)", [])
+        .unwrap();
+    fixture
+        .app
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        .unwrap();
     let mut file = Vec::new();
     snapshot
         .write(1, &mut |bytes| {
@@ -322,7 +384,9 @@ fn locks_on(path: &Path) -> usize {
         .filter(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             fields.get(4) == Some(&pid.as_str())
-                && fields.get(5).is_some_and(|id| id.rsplit(':').next() == Some(&inode))
+                && fields
+                    .get(5)
+                    .is_some_and(|id| id.rsplit(':').next() == Some(&inode))
         })
         .count()
 }
@@ -345,7 +409,11 @@ fn no_lock_is_lost_while_capture_works() {
     }
     // What must never happen, so that the counting above is known to see it.
     drop(std::fs::File::open(fixture.path()).unwrap());
-    assert_eq!(locks_on(&fixture.path()), 0, "closing any descriptor drops every lock");
+    assert_eq!(
+        locks_on(&fixture.path()),
+        0,
+        "closing any descriptor drops every lock"
+    );
 }
 
 #[test]
@@ -356,16 +424,30 @@ fn a_second_process_that_comes_and_goes_leaves_the_log_alone() {
     seal_all(&mut capture);
     // This test binary again, running `second_process` alone.
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["capture::tests::second_process", "--exact", "--include-ignored", "--nocapture"])
+        .args([
+            "capture::tests::second_process",
+            "--exact",
+            "--include-ignored",
+            "--nocapture",
+        ])
         .env("LOCKKEEPER_TEST_DATABASE", fixture.path())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert!(fixture.dir.path().join("app.db-wal").exists(), "the log was deleted");
+    assert!(
+        fixture.dir.path().join("app.db-wal").exists(),
+        "the log was deleted"
+    );
     fixture.insert(100);
     let sealed = seal_all(&mut capture);
-    assert!(sealed.iter().all(|s| matches!(s, Sealed::Incremental(_))), "{sealed:?}");
-    let rows: i64 = fixture.app.query_row("SELECT COUNT(*) FROM t", [], |r| r.get(0)).unwrap();
+    assert!(
+        sealed.iter().all(|s| matches!(s, Sealed::Incremental(_))),
+        "{sealed:?}"
+    );
+    let rows: i64 = fixture
+        .app
+        .query_row("SELECT COUNT(*) FROM t", [], |r| r.get(0))
+        .unwrap();
     assert_eq!(rows, 3, "ours before, theirs, ours after");
     assert_restores(&fixture, &capture);
 }
@@ -373,7 +455,11 @@ fn a_second_process_that_comes_and_goes_leaves_the_log_alone() {
 /// The other process of the test above; does nothing when run by itself.
 #[test]
 fn second_process() {
-    let Some(path) = std::env::var_os("LOCKKEEPER_TEST_DATABASE") else { return };
+    let Some(path) = std::env::var_os("LOCKKEEPER_TEST_DATABASE") else {
+        return;
+    };
     let other = Connection::open(path).unwrap();
-    other.execute("INSERT INTO t (x) VALUES ('theirs')", []).unwrap();
+    other
+        .execute("INSERT INTO t (x) VALUES ('theirs')", [])
+        .unwrap();
 }

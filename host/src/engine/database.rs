@@ -54,7 +54,8 @@ impl Database {
                 }
                 Err(error) => {
                     tracing::error!(database = %self.settings.path.display(), %error, "replication failed");
-                    self.shared.set_state(DatabaseState::Failing(error.to_string()));
+                    self.shared
+                        .set_state(DatabaseState::Failing(error.to_string()));
                     if started.elapsed() > RETRY_MAX {
                         pause = RETRY_MIN;
                     }
@@ -95,14 +96,24 @@ impl Database {
         let worker = self.open_worker(spool, base).await?;
         self.shared.restart(worker.capture.last(), durable);
         self.shared.update(|marks| {
-            marks.snapshots =
-                Some(files.iter().filter(|file| file.level == Level::SNAPSHOT).copied().collect());
+            marks.snapshots = Some(
+                files
+                    .iter()
+                    .filter(|file| file.level == Level::SNAPSHOT)
+                    .copied()
+                    .collect(),
+            );
             marks.snapshot_running = false;
             marks.consecutive_failures = 0;
         });
         self.shared.set_state(DatabaseState::Replicating);
         let (snapshots, snapshot_requests) = mpsc::channel(1);
-        let uploads = upload::run(&self.replica, Arc::clone(&self.shared), self.reader().await?, snapshot_requests);
+        let uploads = upload::run(
+            &self.replica,
+            Arc::clone(&self.shared),
+            self.reader().await?,
+            snapshot_requests,
+        );
         tokio::pin!(uploads);
         let capture = self.capture(worker, commands, snapshots);
         tokio::select! {
@@ -116,7 +127,10 @@ impl Database {
     }
 
     fn meta_path(&self) -> std::path::PathBuf {
-        self.settings.meta_path.clone().unwrap_or_else(|| default_meta_path(&self.settings.path))
+        self.settings
+            .meta_path
+            .clone()
+            .unwrap_or_else(|| default_meta_path(&self.settings.path))
     }
 
     async fn open_spool(&self) -> Result<Spool> {
@@ -136,7 +150,10 @@ impl Database {
         files: &[ReplicaFile],
     ) -> Result<(Spool, Option<Txid>, Option<Txid>)> {
         let remote_max = files.iter().map(|file| file.name.range().max()).max();
-        let newest_l0 = files.iter().filter(|f| f.level == Level::L0).max_by_key(|f| f.name);
+        let newest_l0 = files
+            .iter()
+            .filter(|f| f.level == Level::L0)
+            .max_by_key(|f| f.name);
         let remote = newest_l0.map(|file| (file.name, file.size));
         let (spool, in_step) = blocking(move || {
             let in_step = local_continues(&spool, remote_max, remote)?;
@@ -149,7 +166,9 @@ impl Database {
         if in_step {
             return Ok((spool, None, remote_max));
         }
-        let Some(remote_max) = remote_max else { return Ok((spool, None, None)) };
+        let Some(remote_max) = remote_max else {
+            return Ok((spool, None, None));
+        };
         tracing::warn!(
             database = %self.settings.path.display(), %remote_max,
             "the replica is not what the local state says; going on from the replica"
@@ -193,7 +212,9 @@ impl Database {
         let wake = Arc::new(Notify::new());
         let mut log = self.settings.path.as_os_str().to_owned();
         log.push("-wal");
-        let _watch = self.watcher.watch(std::path::Path::new(&log), Arc::clone(&wake));
+        let _watch = self
+            .watcher
+            .watch(std::path::Path::new(&log), Arc::clone(&wake));
         let mut batching = false;
         let mut next = Instant::now();
         loop {
@@ -250,7 +271,9 @@ fn local_continues(
     remote_max: Option<Txid>,
     remote_newest: Option<(FileName, u64)>,
 ) -> Result<bool> {
-    let Some(newest) = spool.newest()? else { return Ok(remote_max.is_none()) };
+    let Some(newest) = spool.newest()? else {
+        return Ok(remote_max.is_none());
+    };
     let last = newest.name.range().max();
     let Some(remote_max) = remote_max else {
         // Nothing is there: everything must still be here.
@@ -277,7 +300,10 @@ fn has_all(spool: &Spool, first: Txid, last: Txid) -> Result<bool> {
     let names = spool.names()?;
     let mut wanted = Some(first);
     while let Some(txid) = wanted.filter(|txid| *txid <= last) {
-        if names.binary_search(&FileName::new(TxidRange::single(txid))).is_err() {
+        if names
+            .binary_search(&FileName::new(TxidRange::single(txid)))
+            .is_err()
+        {
             return Ok(false);
         }
         wanted = txid.next();

@@ -53,7 +53,10 @@ impl Lockkeeper {
         let (mut handles, mut tasks) = (Vec::new(), Vec::new());
         for database in databases {
             let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-            handles.push(Handle { commands, shared: Arc::clone(&database.shared) });
+            handles.push(Handle {
+                commands,
+                shared: Arc::clone(&database.shared),
+            });
             tasks.push((database, receiver));
         }
         let (ending, ended) = oneshot::channel();
@@ -75,7 +78,11 @@ impl Lockkeeper {
                 let _ = ending.send(());
             })
             .map_err(|error| Error::unavailable("cannot start a thread").with_source(error))?;
-        Ok(Self { databases: handles, thread: Some(thread), ended: Some(ended) })
+        Ok(Self {
+            databases: handles,
+            thread: Some(thread),
+            ended: Some(ended),
+        })
     }
 
     /// Returns when everything that is committed now is durable.
@@ -93,12 +100,17 @@ impl Lockkeeper {
         for handle in &self.databases {
             let (reply, answer) = oneshot::channel();
             let stopped = || Error::unavailable("replication has stopped");
-            handle.commands.send(Command::Sync(reply)).await.map_err(|_| stopped())?;
+            handle
+                .commands
+                .send(Command::Sync(reply))
+                .await
+                .map_err(|_| stopped())?;
             targets.push((handle, answer));
         }
         for (handle, answer) in targets {
-            let spooled =
-                answer.await.map_err(|_| Error::unavailable("replication has stopped"))??;
+            let spooled = answer
+                .await
+                .map_err(|_| Error::unavailable("replication has stopped"))??;
             let mut durable = handle.shared.subscribe_durable();
             durable
                 .wait_for(|durable| *durable >= spooled)
@@ -112,7 +124,11 @@ impl Lockkeeper {
     #[must_use]
     pub fn status(&self) -> Status {
         Status {
-            databases: self.databases.iter().map(|handle| handle.shared.status()).collect(),
+            databases: self
+                .databases
+                .iter()
+                .map(|handle| handle.shared.status())
+                .collect(),
         }
     }
 
@@ -133,10 +149,20 @@ impl Lockkeeper {
             return Err(self.not_durable(deadline));
         }
         if let Some(thread) = self.thread.take() {
-            thread.join().map_err(|_| Error::internal("the replication thread panicked"))?;
+            thread
+                .join()
+                .map_err(|_| Error::internal("the replication thread panicked"))?;
         }
-        let failed: Vec<_> = self.databases.iter().filter(|h| !h.shared.is_settled()).collect();
-        if failed.is_empty() { Ok(()) } else { Err(self.not_durable(deadline)) }
+        let failed: Vec<_> = self
+            .databases
+            .iter()
+            .filter(|h| !h.shared.is_settled())
+            .collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(self.not_durable(deadline))
+        }
     }
 
     fn not_durable(&self, deadline: Duration) -> Error {

@@ -169,7 +169,11 @@ impl DatabaseShared {
         let marks = self.marks();
         DatabaseStatus {
             path: self.path.clone(),
-            state: self.state.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            state: self
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             replica: self.replica.clone(),
             spooled: marks.spooled,
             durable: marks.durable,

@@ -16,10 +16,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 fn application(dir: &Path) -> Connection {
     let app = Connection::open(dir.join("app.db")).unwrap();
-    app.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    app.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
     app.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
     app.busy_timeout(Duration::from_secs(5)).unwrap();
-    app.execute_batch("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)").unwrap();
+    app.execute_batch("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)")
+        .unwrap();
     app
 }
 
@@ -29,7 +31,10 @@ fn start(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> Lockkeeper {
     change(&mut settings);
     let replica = Replica::file(dir.join("replica")).unwrap();
     Lockkeeper::spawn(vec![Database {
-        shared: Arc::new(DatabaseShared::new(settings.path.clone(), replica.store().describe())),
+        shared: Arc::new(DatabaseShared::new(
+            settings.path.clone(),
+            replica.store().describe(),
+        )),
         settings,
         replica,
         policy: crate::policy::Policy::default(),
@@ -40,14 +45,18 @@ fn start(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> Lockkeeper {
 }
 
 fn insert(app: &Connection) {
-    app.execute("INSERT INTO t (x) VALUES (randomblob(500))", []).unwrap();
+    app.execute("INSERT INTO t (x) VALUES (randomblob(500))", [])
+        .unwrap();
 }
 
 fn rows(path: &Path) -> i64 {
     let db = Connection::open(path).unwrap();
-    let check: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let check: String = db
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(check, "ok");
-    db.query_row("SELECT COUNT(*) FROM t", [], |row| row.get(0)).unwrap()
+    db.query_row("SELECT COUNT(*) FROM t", [], |row| row.get(0))
+        .unwrap()
 }
 
 async fn restored_rows(dir: &Path) -> i64 {
@@ -89,15 +98,22 @@ async fn a_stop_flushes_and_a_new_start_goes_on_with_increments() {
         assert_eq!(restored_rows(dir.path()).await, round);
     }
     let replica = Replica::file(dir.path().join("replica")).unwrap();
-    let sizes: Vec<u64> =
-        replica.list(Level::L0).await.unwrap().iter().map(|file| file.size).collect();
+    let sizes: Vec<u64> = replica
+        .list(Level::L0)
+        .await
+        .unwrap()
+        .iter()
+        .map(|file| file.size)
+        .collect();
     assert!(sizes.len() >= 3, "{sizes:?}");
 }
 
 #[tokio::test]
 async fn commits_are_sent_without_being_asked_for_and_a_snapshot_is_taken() {
     let (dir, app) = fixture();
-    let keeper = start(dir.path(), |settings| settings.monitor_interval = Duration::from_millis(100));
+    let keeper = start(dir.path(), |settings| {
+        settings.monitor_interval = Duration::from_millis(100)
+    });
     for _ in 0..50 {
         insert(&app);
     }
@@ -108,7 +124,10 @@ async fn commits_are_sent_without_being_asked_for_and_a_snapshot_is_taken() {
         insert(&app);
     }
     keeper.stop(DEADLINE).await.unwrap();
-    assert_eq!(restored_rows(dir.path()).await, rows(&dir.path().join("app.db")));
+    assert_eq!(
+        restored_rows(dir.path()).await,
+        rows(&dir.path().join("app.db"))
+    );
 }
 
 #[tokio::test]
@@ -141,7 +160,10 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let keeper = start(dir.path(), |_| {});
     assert!(keeper.sync().await.is_err());
-    assert!(matches!(keeper.status().databases[0].state, DatabaseState::Failing(_)));
+    assert!(matches!(
+        keeper.status().databases[0].state,
+        DatabaseState::Failing(_)
+    ));
     let app = application(dir.path());
     insert(&app);
     while keeper.sync().await.is_err() {

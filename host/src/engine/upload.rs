@@ -95,7 +95,9 @@ async fn send(replica: &Replica, spool: &Arc<Spool>, txid: Txid) -> Result<u64> 
         Ok((spool.open_file(name)?, created_ms))
     })
     .await?;
-    replica.put(Level::L0, name, created_ms, body_from_file(file)).await
+    replica
+        .put(Level::L0, name, created_ms, body_from_file(file))
+        .await
 }
 
 /// A snapshot that fails is not lost work to grieve for: the policy asks again.
@@ -119,7 +121,9 @@ async fn put_snapshot(replica: &Replica, snapshot: Snapshot) -> Result<ReplicaFi
     let encoding = tokio::task::spawn_blocking(move || {
         let gone = || Error::unavailable("the upload of the snapshot ended early");
         let result = snapshot.write(created_ms, &mut |bytes| {
-            sender.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(|_| gone())
+            sender
+                .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
+                .map_err(|_| gone())
         });
         if let Err(error) = result {
             // The upload must fail too: half a snapshot is none.
@@ -130,8 +134,15 @@ async fn put_snapshot(replica: &Replica, snapshot: Snapshot) -> Result<ReplicaFi
         receiver.recv().await.map(|piece| (piece, receiver))
     }));
     let size = replica.put(Level::SNAPSHOT, name, created_ms, body).await;
-    encoding.await.map_err(|error| Error::internal("the snapshot task died").with_source(error))?;
-    Ok(ReplicaFile { level: Level::SNAPSHOT, name, size: size?, created_ms })
+    encoding
+        .await
+        .map_err(|error| Error::internal("the snapshot task died").with_source(error))?;
+    Ok(ReplicaFile {
+        level: Level::SNAPSHOT,
+        name,
+        size: size?,
+        created_ms,
+    })
 }
 
 /// Spreads retries of many databases: between half and all of `pause`.

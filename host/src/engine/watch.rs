@@ -27,12 +27,21 @@ impl LogWatcher {
                 return;
             }
             let wakes = by_path.lock().unwrap_or_else(PoisonError::into_inner);
-            event.paths.iter().filter_map(|path| wakes.get(path)).for_each(|wake| wake.notify_one());
+            event
+                .paths
+                .iter()
+                .filter_map(|path| wakes.get(path))
+                .for_each(|wake| wake.notify_one());
         });
         let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "no file notification; polling for commits"))
+            .inspect_err(
+                |error| tracing::warn!(%error, "no file notification; polling for commits"),
+            )
             .ok();
-        Self { watcher: Mutex::new(watcher), wakes }
+        Self {
+            watcher: Mutex::new(watcher),
+            wakes,
+        }
     }
 
     /// Calls `wake` when `log` changes, until the returned guard is dropped.
@@ -42,12 +51,16 @@ impl LogWatcher {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(log.to_owned(), wake);
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(error)) =
-            watcher.as_mut().map(|watcher| watcher.watch(log, RecursiveMode::NonRecursive))
+        if let Some(Err(error)) = watcher
+            .as_mut()
+            .map(|watcher| watcher.watch(log, RecursiveMode::NonRecursive))
         {
             tracing::debug!(log = %log.display(), %error, "no notification; polling for commits");
         }
-        Watch { watcher: Arc::clone(self), log: log.to_owned() }
+        Watch {
+            watcher: Arc::clone(self),
+            log: log.to_owned(),
+        }
     }
 }
 
@@ -64,7 +77,11 @@ impl Drop for Watch {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.log);
-        let mut watcher = self.watcher.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watcher = self
+            .watcher
+            .watcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(watcher) = watcher.as_mut() {
             // The file may be gone, and its watch with it.
             let _ = watcher.unwatch(&self.log);

@@ -64,7 +64,11 @@ impl Worker {
         let mut wait = self.settings.monitor_interval;
         if self.capture.is_pending()? {
             let since = *self.pending_since.get_or_insert(now);
-            let delay = if force { Duration::ZERO } else { self.sync_delay(shared, since, now) };
+            let delay = if force {
+                Duration::ZERO
+            } else {
+                self.sync_delay(shared, since, now)
+            };
             if delay.is_zero() {
                 self.seal(shared)?;
             } else {
@@ -73,7 +77,11 @@ impl Worker {
         }
         self.checkpoint(shared)?;
         let snapshot = if force { None } else { self.snapshot(shared)? };
-        Ok(Turn { wait, spooled: self.capture.last(), snapshot })
+        Ok(Turn {
+            wait,
+            spooled: self.capture.last(),
+            snapshot,
+        })
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
@@ -84,7 +92,9 @@ impl Worker {
             spooled: number(marks.spooled),
             durable: number(marks.durable),
             oldest_pending_age_ms: millis(now.saturating_duration_since(since)),
-            since_last_sync_ms: self.last_sync.map(|at| millis(now.saturating_duration_since(at))),
+            since_last_sync_ms: self
+                .last_sync
+                .map(|at| millis(now.saturating_duration_since(at))),
             waiters: 0,
             last_put_latency_ms: marks.last_put_latency.map(millis),
             consecutive_failures: marks.consecutive_failures,
@@ -128,7 +138,10 @@ impl Worker {
             CheckpointProposal::Truncate => true,
         };
         let report = self.capture.checkpoint(truncate)?;
-        report.sealed.iter().for_each(|sealed| self.sealed(shared, *sealed));
+        report
+            .sealed
+            .iter()
+            .for_each(|sealed| self.sealed(shared, *sealed));
         self.last_checkpoint = Instant::now();
         self.written_since_checkpoint = false;
         shared.checkpointed(report.write_lock_held);
@@ -146,8 +159,12 @@ impl Worker {
 
     fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
         let marks = shared.marks();
-        let asked_just_now = self.snapshot_asked.is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
-        let Some(snapshots) = marks.snapshots.clone() else { return Ok(None) };
+        let asked_just_now = self
+            .snapshot_asked
+            .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
+        let Some(snapshots) = marks.snapshots.clone() else {
+            return Ok(None);
+        };
         if marks.snapshot_running || asked_just_now || marks.durable.is_none() {
             return Ok(None);
         }
@@ -161,7 +178,9 @@ impl Worker {
             snapshots,
             snapshot_interval_ms: millis(self.settings.snapshot_interval),
         };
-        let Some(reason) = self.policy.plan_snapshot(&facts) else { return Ok(None) };
+        let Some(reason) = self.policy.plan_snapshot(&facts) else {
+            return Ok(None);
+        };
         // Commits that came since the last file must be in one before a snapshot can follow it.
         self.seal(shared)?;
         let snapshot = self.capture.snapshot()?;

@@ -9,7 +9,9 @@ pub(crate) struct Policy {}
 
 impl Policy {
     pub(crate) fn plan_sync(&self, facts: &SyncFacts) -> u64 {
-        fallback::plan_sync(facts).wait_ms.min(facts.sync_interval_ms)
+        fallback::plan_sync(facts)
+            .wait_ms
+            .min(facts.sync_interval_ms)
     }
 
     pub(crate) fn plan_checkpoint(&self, facts: &CheckpointFacts) -> CheckpointProposal {

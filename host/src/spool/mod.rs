@@ -44,9 +44,14 @@ impl Spool {
         let open = || -> io::Result<Dir> {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);
-            Dir::create_ambient_dir_all(meta.parent().unwrap_or(Path::new(".")), ambient_authority())?;
+            Dir::create_ambient_dir_all(
+                meta.parent().unwrap_or(Path::new(".")),
+                ambient_authority(),
+            )?;
             let parent = Dir::open_ambient_dir(
-                meta.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+                meta.parent()
+                    .filter(|p| !p.as_os_str().is_empty())
+                    .unwrap_or(Path::new(".")),
                 ambient_authority(),
             )?;
             let name = meta.file_name().unwrap_or_default();
@@ -103,8 +108,11 @@ impl Spool {
     fn verify(&self, name: FileName) -> Result<Header> {
         let mut reader = Reader::new(self.open_file(name)?);
         let damaged = |error: lockkeeper_ltx::ReadError| {
-            Error::corrupt(format!("{} is damaged", self.path.join(name.to_string()).display()))
-                .with_source(error)
+            Error::corrupt(format!(
+                "{} is damaged",
+                self.path.join(name.to_string()).display()
+            ))
+            .with_source(error)
         };
         let header = reader.header().map_err(damaged)?;
         while reader.next_page().map_err(damaged)?.is_some() {}
@@ -115,8 +123,11 @@ impl Spool {
     pub(crate) fn page(&self, name: FileName, wanted: Pgno) -> Result<Option<Vec<u8>>> {
         let mut reader = Reader::new(self.open_file(name)?);
         let damaged = |error: lockkeeper_ltx::ReadError| {
-            Error::corrupt(format!("{} is damaged", self.path.join(name.to_string()).display()))
-                .with_source(error)
+            Error::corrupt(format!(
+                "{} is damaged",
+                self.path.join(name.to_string()).display()
+            ))
+            .with_source(error)
         };
         while let Some((pgno, page)) = reader.next_page().map_err(damaged)? {
             if pgno == wanted {
@@ -130,8 +141,11 @@ impl Spool {
     pub(crate) fn header(&self, name: FileName) -> Result<Header> {
         let mut reader = Reader::new(self.open_file(name)?);
         reader.header().map_err(|error| {
-            Error::corrupt(format!("{} is damaged", self.path.join(name.to_string()).display()))
-                .with_source(error)
+            Error::corrupt(format!(
+                "{} is damaged",
+                self.path.join(name.to_string()).display()
+            ))
+            .with_source(error)
         })
     }
 
@@ -170,7 +184,13 @@ impl Spool {
             Ok(file)
         };
         match create() {
-            Ok(file) => Ok(Draft { spool: self, name, temporary, file: file.into_std(), sealed: false }),
+            Ok(file) => Ok(Draft {
+                spool: self,
+                name,
+                temporary,
+                file: file.into_std(),
+                sealed: false,
+            }),
             Err(error) => Err(failed("create", &self.path.join(temporary), error)),
         }
     }
@@ -186,7 +206,9 @@ impl Spool {
 
     /// Removes every sealed file.
     pub(crate) fn clear(&self) -> Result<()> {
-        self.names()?.into_iter().try_for_each(|name| self.remove(name))
+        self.names()?
+            .into_iter()
+            .try_for_each(|name| self.remove(name))
     }
 }
 
@@ -213,7 +235,9 @@ impl Draft<'_> {
         let name = self.name.to_string();
         let seal = || -> io::Result<()> {
             self.file.sync_all()?;
-            self.spool.dir.rename(&self.temporary, &self.spool.dir, &name)?;
+            self.spool
+                .dir
+                .rename(&self.temporary, &self.spool.dir, &name)?;
             sync_dir(&self.spool.dir)
         };
         seal().map_err(|error| failed("seal", &self.spool.path.join(&name), error))?;

@@ -353,7 +353,7 @@ fn from_unix_ms(ms: i64) -> io::Result<SystemTime> {
 /// to be there before it was.
 fn to_unix_ms(time: SystemTime) -> i64 {
     let ms = |distance: Duration, up: bool| {
-        let part = u128::from(up && distance.subsec_nanos() % 1_000_000 != 0);
+        let part = u128::from(up && !distance.subsec_nanos().is_multiple_of(1_000_000));
         i64::try_from(distance.as_millis() + part).unwrap_or(i64::MAX)
     };
     match time.duration_since(UNIX_EPOCH) {
