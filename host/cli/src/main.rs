@@ -3,7 +3,6 @@
 mod args;
 mod commands;
 mod flatten;
-mod validate;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use similar::TextDiff;
 use zeroize::Zeroizing;
 
 use crate::args::Globals;
-use crate::{flatten, validate};
+use crate::flatten;
 
 #[derive(clap::Args)]
 pub(crate) struct Config {
@@ -155,13 +155,7 @@ fn save(
                 file.display()
             );
         }
-        let text = std::str::from_utf8(&bytes)
-            .with_context(|| format!("{} is not text", file.display()))?;
-        let warnings = validate::validate_litestream(text)
-            .with_context(|| format!("{} is not saved", file.display()))?;
-        for warning in warnings {
-            eprintln!("Warning: {warning}");
-        }
+        std::str::from_utf8(&bytes).with_context(|| format!("{} is not text", file.display()))?;
     }
     let base = file.file_name().unwrap_or_default().to_string_lossy();
     let desc = desc.unwrap_or_else(|| format!("Inserted from file: {base}"));
