@@ -14,6 +14,8 @@ const MAX_QUOTE: usize = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     kept: Vec<Diagnostic>,
+    /// How many of them are not errors.
+    lesser: usize,
     dropped: usize,
     failed: bool,
 }
@@ -47,6 +49,7 @@ impl Report {
                 _ => return,
             };
         }
+        self.lesser += usize::from(!is_error);
         let (message, help) = text();
         let path = path.into();
         self.kept.push(Diagnostic {
@@ -122,8 +125,42 @@ pub(crate) fn suggest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
     }
     let given = given.to_lowercase().replace('_', "-");
     known
-        .map(|name| (strsim::damerau_levenshtein(&given, name), name))
+        .map(|name| (distance(&given, name), name))
         .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// How many letters must be added, removed or replaced to make `a` into `b`. The crates for this
+/// need `std`, and with it the component would import half a system.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("", ""), 0);
+        assert_eq!(distance("", "ab"), 2);
+        assert_eq!(distance("ab", ""), 2);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("sync", "sync"), 0);
+    }
 }

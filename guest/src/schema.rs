@@ -238,7 +238,7 @@ pub static KEYS: &[Key] = &[
     db("replicas", Kind::Block, "A list of one replica.").translated("`replica`"),
 
     own("type", Kind::Text, "`file`, `s3`, `gs`, `abs`, `oss`, `sftp`, `webdav` or `nats`; the scheme of `url` wins.").is("file"),
-    own("name", Kind::Text, "A name.").ignored("nothing: a database has one replica, which needs no name"),
+    own("name", Kind::Text, "A name.").ignored("nothing; a database has one replica, which needs no name"),
     own("path", Kind::Text, "Where in the storage; for `file`, the directory."),
     own("url", Kind::Secret, "The place as a URL, instead of `path` and others.").translated("`type` and the keys it stands for"),
 

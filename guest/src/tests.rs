@@ -1,5 +1,10 @@
 //! Whole configurations: what is reported, and where.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test that meets the unexpected should stop"
+)]
+
 use std::time::{Duration, Instant};
 
 use crate::plan::{Plan, Severity, Value};
@@ -118,10 +123,7 @@ fn secrets_are_never_quoted() {
         let found = validate(yaml, &kinds()).expect_err(yaml);
         for it in found {
             let text = format!("{} {} {:?}", it.path, it.message, it.help);
-            assert!(
-                !text.contains("hush") || it.path.contains("hush"),
-                "{yaml}: {text}"
-            );
+            assert!(!text.contains("hush"), "{yaml}: {text}");
         }
     }
 }
@@ -136,7 +138,7 @@ fn standalone_features_are_warned_about() {
         &["not-supported 1:23"],
     );
     top("age: {identities: []}", &[]);
-    replica("{path: b, name: x}", &["ignored-key 3:25"]);
+    replica("{path: b, name: x}", &["ignored-key 3:24"]);
 }
 
 #[test]
@@ -218,7 +220,7 @@ fn databases_and_replicas_follow_the_rules() {
     );
     replica("{type: s4, path: x}", &["unknown-replica-type 3:21"]);
     replica("{url: 'gcs://b/p'}", &["unknown-replica-type 3:20"]);
-    replica("{url: 's3://b/p', path: x}", &["conflicting-keys 3:39"]);
+    replica("{url: 's3://b/p', path: x}", &["conflicting-keys 3:38"]);
     replica("{path: 's3://b/p'}", &["path-is-url 3:21"]);
     replica("{type: s3}", &["missing-key 3:14"]);
     replica("{path: x, bucket: y}", &["not-for-this-kind 3:32"]);

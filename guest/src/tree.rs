@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use crate::plan::Position;
 use crate::report::{Report, short};
@@ -95,11 +95,7 @@ fn build(source: &str) -> Result<Option<Node>, Fault> {
     let mut nodes = 0;
     // Without recursion and event by event, so that reading stops where the budget ends.
     for event in Parser::new_from_str(source) {
-        let (event, span) = event.map_err(|error| {
-            let message = format!("this is not valid YAML: {}", short(error.info()));
-            let help = "check indentation, quotes and colons here and just above";
-            Fault("syntax", position(error.marker()), message, help)
-        })?;
+        let (event, span) = event.map_err(|error| not_yaml(&error))?;
         let at = position(&span.start);
         nodes += 1;
         if nodes > MAX_NODES {
@@ -179,6 +175,26 @@ fn build(source: &str) -> Result<Option<Node>, Fault> {
         }
     }
     Ok(root.filter(|node| !node.is_null()))
+}
+
+fn not_yaml(error: &ScanError) -> Fault {
+    let at = position(error.marker());
+    // The parser reads ahead of its events, and has a limit of its own.
+    if error.info().contains("recursion limit") {
+        return too_deep(at);
+    }
+    let message = format!("this is not valid YAML: {}", short(error.info()));
+    Fault(
+        "syntax",
+        at,
+        message,
+        "check indentation, quotes and colons here and just above",
+    )
+}
+
+fn too_deep(at: Position) -> Fault {
+    let message = format!("values are nested more than {MAX_DEPTH} deep");
+    Fault("too-deep", at, message, "no key needs more than 4 levels")
 }
 
 fn attach(parent: &mut Open, node: Node) -> Result<(), Fault> {

@@ -109,7 +109,7 @@ impl<'a> Walk<'_, 'a> {
     fn map(&mut self, node: &'a Node, place: &Place) {
         let Data::Map(entries) = &node.data else {
             let message = format!("there should be keys here, not {}", node.what());
-            let example = self.keys(&place.lookup).next().unwrap_or("key");
+            let example = keys(self.scopes, &place.lookup).next().unwrap_or("key");
             let help = format!("write keys below it, such as `{example}:`");
             self.report
                 .error("wrong-type", &place.path, node.at, message, help);
@@ -280,14 +280,15 @@ impl<'a> Walk<'_, 'a> {
 
     fn unknown(&mut self, entry: &Entry, place: &Place) {
         let path = format!("{}{}", parent(&place.path), short(&entry.key));
-        let near = suggest(&entry.key, self.keys(&place.lookup));
-        let elsewhere = KEYS.iter().find(|key| key.name == entry.key);
+        let scopes = self.scopes;
         self.report.add(
             Severity::Error,
             "unknown-key",
             &path,
             Some(entry.at),
             || {
+                let near = suggest(&entry.key, keys(scopes, &place.lookup));
+                let elsewhere = KEYS.iter().find(|key| key.name == entry.key);
                 let help = match (near, elsewhere) {
                     (Some(near), _) => format!("did you mean `{near}`?"),
                     (None, Some(key)) if key.is_in(&[Scope::Top]) => {
@@ -308,22 +309,21 @@ impl<'a> Walk<'_, 'a> {
             },
         );
     }
+}
 
-    /// The names that may stand directly below `lookup`.
-    fn keys(&self, lookup: &str) -> impl Iterator<Item = &'static str> {
-        let scopes = self.scopes;
-        let prefix = if lookup.is_empty() {
-            String::new()
-        } else {
-            format!("{lookup}.")
-        };
-        KEYS.iter()
-            .filter(move |key| key.is_in(scopes))
-            .filter_map(move |key| {
-                let rest = key.name.strip_prefix(prefix.as_str())?;
-                rest.split(['.', '[']).next()
-            })
-    }
+/// The names that may stand directly below `lookup`.
+fn keys(scopes: &[Scope], lookup: &str) -> impl Iterator<Item = &'static str> {
+    let prefix = if lookup.is_empty() {
+        String::new()
+    } else {
+        format!("{lookup}.")
+    };
+    KEYS.iter()
+        .filter(move |key| key.is_in(scopes))
+        .filter_map(move |key| {
+            let rest = key.name.strip_prefix(prefix.as_str())?;
+            rest.split(['.', '[']).next()
+        })
 }
 
 fn parent(path: &str) -> String {
