@@ -267,7 +267,7 @@ pub static KEYS: &[Key] = &[
     replica(ABS, "account-name", Kind::Text, "The account."),
     replica(ABS, "account-key", Kind::Secret, "Its key."),
     replica(ABS, "sas-token", Kind::Secret, "A token instead of the key."),
-    replica(SFTP, "host", Kind::Text, "The server, with its port."),
+    replica(&["sftp", "nats"], "host", Kind::Text, "The server, with its port."),
     replica(SFTP, "user", Kind::Text, "The user."),
     replica(&["sftp", "nats"], "password", Kind::Secret, "The password."),
     replica(SFTP, "key-path", Kind::Text, "A file with the private key."),

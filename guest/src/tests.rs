@@ -325,6 +325,95 @@ fn every_key_of_litestream_is_known() {
 }
 
 #[test]
+fn the_official_sample_is_understood() {
+    check(
+        r#"# access-key-id: AKIA
+access-key-id:     AKIAxxxx
+secret-access-key: xxxx/yyyy
+addr: ":9090"
+exec: "app -port 80"
+socket:
+  enabled: true
+  path: /var/run/litestream.sock
+  permissions: 0600
+levels:
+  - interval: 30s
+  - interval: 5m
+snapshot:
+  interval:  24h
+  retention: 168h
+validation:
+  interval: 6h
+l0-retention: 5m
+l0-retention-check-interval: 15s
+verify-compaction: true
+retention:
+  enabled: true
+heartbeat-url: https://example.com/ping
+heartbeat-interval: 5m
+logging:
+  level: info
+  type: json
+  stderr: true
+  source: false
+shutdown-sync-timeout: 30s
+shutdown-sync-interval: 500ms
+dbs:
+  - path: /var/lib/one.db
+    meta-path: /var/lib/meta
+    monitor-interval: 1s
+    checkpoint-interval: 1m
+    busy-timeout: 1s
+    min-checkpoint-page-count: 1000
+    truncate-page-n: 500000
+    max-sync-wal-bytes: 67108864
+    restore-if-db-not-exists: true
+    replica:
+      type: s3
+      bucket: mybucket
+      path: db
+      region: us-east-1
+      endpoint: localhost:9000
+      force-path-style: true
+      part-size: 10MB
+      concurrency: 5
+      sync-interval: 10s
+  - path: /var/lib/two.db
+    replica:
+      url: s3://mybucket.litestream.io/two
+  - path: /var/lib/three.db
+    replica:
+      url: abs://account@container/three
+      account-key: base64
+  - path: /var/lib/four.db
+    replica:
+      url: sftp://me:secret@host:22/four
+      key-path: /etc/sftp_key
+  - dir: /var/lib/tenants
+    pattern: "*.db"
+    recursive: true
+    watch: true
+    meta-dir: /var/lib/metas
+    replica:
+      type: nats
+      host: nats.example.com
+      bucket: tenants
+      jwt: a
+      seed: b
+      root-cas: [/etc/ca.pem]
+      max-reconnects: -1
+"#,
+        &[
+            "not-supported-embedded 4:1",
+            "not-supported-embedded 5:1",
+            "not-supported-embedded 7:3",
+            "not-supported-embedded 8:3",
+            "not-supported-embedded 9:3",
+        ],
+    );
+}
+
+#[test]
 fn hostile_sources_are_refused_fast() {
     let bombs = [
         ("[".repeat(200_000), "too-deep"),
@@ -333,11 +422,17 @@ fn hostile_sources_are_refused_fast() {
         ("a: &a [1]\nb: *a".into(), "unsupported-yaml"),
         ("- a\n".repeat(3_400_000), "too-large"),
         ("- a\n".repeat(200_000), "too-complex"),
-        (format!("dbs: [{}]", "a,".repeat(20_000)), "wrong-type"),
+        (format!("dbs: [{}]", "a,".repeat(10_000)), "wrong-type"),
         ("$A ".repeat(300_000), "environment-variable"),
+        ("a ".repeat(500_000), "wrong-type"),
+        (format!("'{}'", "a ".repeat(500_000)), "wrong-type"),
+        (
+            format!("a:\n - |\n{}", "  b\n".repeat(200_000)),
+            "no-databases",
+        ),
         (format!("k{}: 1", "x".repeat(1_000_000)), "syntax"),
         (
-            (0..20_000).map(|n| format!("key{n}: 1\n")).collect(),
+            (0..10_000).map(|n| format!("key{n}: 1\n")).collect(),
             "unknown-key",
         ),
     ];
@@ -345,7 +440,9 @@ fn hostile_sources_are_refused_fast() {
         let started = Instant::now();
         let found = validate(&source, &kinds()).expect_err(code);
         let took = started.elapsed();
-        assert!(took < Duration::from_millis(400), "{code} took {took:?}");
+        // Without optimisation, only what grows faster than the source would be seen.
+        let limit = if cfg!(debug_assertions) { 3000 } else { 100 };
+        assert!(took < Duration::from_millis(limit), "{code} took {took:?}");
         assert!(
             found.iter().any(|it| it.code == code),
             "{code}: {:?}",

@@ -12,7 +12,7 @@ use crate::report::{Report, short};
 /// Larger than any configuration written by hand.
 pub(crate) const MAX_SOURCE: usize = 1 << 20;
 const MAX_DEPTH: usize = 16;
-const MAX_NODES: usize = 50_000;
+const MAX_NODES: usize = 30_000;
 
 /// A value and where it starts.
 #[derive(Debug)]
