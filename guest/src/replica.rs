@@ -85,6 +85,10 @@ pub(crate) fn read(
             fill(&mut settings, &found.name, || found.value.clone());
         }
     }
+    if kind == "s3" && get(&settings, "endpoint").is_some() {
+        // Few servers but the provider's own answer to a host name per bucket.
+        fill(&mut settings, "force-path-style", || Value::Flag(true));
+    }
     defaults(Scope::Replica, &kind, &mut settings);
     check(&own, &kind, &settings, path, node.at, report);
     Some(Replica { kind, settings })

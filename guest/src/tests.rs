@@ -305,9 +305,24 @@ fn urls_are_taken_apart_and_win() {
     assert_eq!(path, Some(&Value::Text("/b/c".into())));
 }
 
-/// Writes every key of the table somewhere it belongs.
 #[test]
-fn every_key_of_litestream_is_known() {
+fn an_endpoint_turns_path_style_on() {
+    for (keys, expected) in [
+        ("endpoint: h", Some(true)),
+        ("endpoint: h, force-path-style: false", Some(false)),
+        ("region: r", None),
+    ] {
+        let plan = plan(&format!(
+            "dbs: [{{path: a, replica: {{type: s3, bucket: b, {keys}}}}}]"
+        ));
+        let value = setting(&plan.databases[0].replica.settings, "force-path-style");
+        assert_eq!(value, expected.map(Value::Flag).as_ref(), "{keys}");
+    }
+}
+
+/// A default that cannot be read would be left out of every plan.
+#[test]
+fn the_table_is_sound() {
     for key in KEYS {
         assert!(
             !key.doc.is_empty() && key.doc.ends_with('.'),
