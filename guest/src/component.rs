@@ -2,7 +2,12 @@
 //!
 //! Without `std`, the component imports nothing: no clock, no randomness, no output streams.
 #![allow(unsafe_code, reason = "the component ABI passes raw pointers")]
-#![allow(missing_docs, unreachable_pub, reason = "generated code")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::too_many_arguments,
+    reason = "generated code"
+)]
 
 use alloc::alloc::{Layout, alloc, realloc};
 use alloc::string::String;

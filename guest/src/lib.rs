@@ -8,6 +8,18 @@ extern crate alloc;
 
 #[cfg(target_arch = "wasm32")]
 mod component;
+mod database;
 pub mod decide;
+mod environment;
+mod location;
 pub mod plan;
+mod replica;
+mod report;
+mod scalar;
+pub mod schema;
+mod tree;
 pub mod validate;
+mod walk;
+
+#[cfg(test)]
+mod tests;

@@ -45,10 +45,14 @@ fn run() -> Result<(), String> {
     }
     let out = PathBuf::from(variable("OUT_DIR")?);
     let built = match env::var_os("LOCKKEEPER_POLICY_WASM") {
-        Some(given) => PathBuf::from(given),
+        Some(given) => {
+            let given = PathBuf::from(given);
+            println!("cargo::rerun-if-changed={}", given.display());
+            given
+        }
+        // What is built is not watched: being newer than this run, it would cause the next.
         None => build(&out)?,
     };
-    println!("cargo::rerun-if-changed={}", built.display());
     fs::copy(&built, out.join("policy.wasm"))
         .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
     Ok(())
