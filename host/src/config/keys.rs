@@ -45,7 +45,7 @@ impl KeyFile {
             let key = line.trim_end().parse::<Identity>().map_err(|_| {
                 Error::invalid(format!(
                     "line {} of age key file {} is not an age X25519 identity \
-                     (AGE-SECRET-KEY-1...): fix or remove that line",
+                    : fix or remove that line",
                     index + 1,
                     path.display()
                 ))
