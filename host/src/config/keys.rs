@@ -44,8 +44,8 @@ impl KeyFile {
             }
             let key = line.trim_end().parse::<Identity>().map_err(|_| {
                 Error::invalid(format!(
-                    "line {} of age key file {} is not an age X25519 identity \
-                    : fix or remove that line",
+                    "line {} of age key file {} is not an age X25519 identity: \
+                     fix or remove that line",
                     index + 1,
                     path.display()
                 ))

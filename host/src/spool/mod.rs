@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, File, OpenOptions, OpenOptionsExt};
-use lockkeeper_ltx::{FileName, Header, Pgno, Reader, Txid, TxidRange};
+use lockkeeper_ltx::{FileName, Header, Pgno, ReadError, Reader, Txid, TxidRange};
 use rustix::fs::{Mode, fchmod};
 
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 const FOLDER: &str = "ltx/0";
 
@@ -98,7 +98,10 @@ impl Spool {
                     return Ok(Some(SealedFile { name, header }));
                 }
                 Ok(_) => tracing::warn!(%name, "local file is not what its name says; removed"),
-                Err(error) => tracing::warn!(%name, %error, "local file is damaged; removed"),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(%name, %error, "local file is damaged; removed");
+                }
+                Err(error) => return Err(error),
             }
             self.remove(name)?;
         }
@@ -107,29 +110,17 @@ impl Spool {
 
     fn verify(&self, name: FileName) -> Result<Header> {
         let mut reader = Reader::new(self.open_file(name)?);
-        let damaged = |error: lockkeeper_ltx::ReadError| {
-            Error::corrupt(format!(
-                "{} is damaged",
-                self.path.join(name.to_string()).display()
-            ))
-            .with_source(error)
-        };
-        let header = reader.header().map_err(damaged)?;
-        while reader.next_page().map_err(damaged)?.is_some() {}
+        let failed = |error| self.unreadable(name, error);
+        let header = reader.header().map_err(failed)?;
+        while reader.next_page().map_err(failed)?.is_some() {}
         Ok(header)
     }
 
     /// The content of one page in a sealed file; `None` if the file does not have it.
     pub(crate) fn page(&self, name: FileName, wanted: Pgno) -> Result<Option<Vec<u8>>> {
         let mut reader = Reader::new(self.open_file(name)?);
-        let damaged = |error: lockkeeper_ltx::ReadError| {
-            Error::corrupt(format!(
-                "{} is damaged",
-                self.path.join(name.to_string()).display()
-            ))
-            .with_source(error)
-        };
-        while let Some((pgno, page)) = reader.next_page().map_err(damaged)? {
+        let failed = |error| self.unreadable(name, error);
+        while let Some((pgno, page)) = reader.next_page().map_err(failed)? {
             if pgno == wanted {
                 return Ok(Some(page.to_vec()));
             }
@@ -140,13 +131,18 @@ impl Spool {
     /// The header of a sealed file.
     pub(crate) fn header(&self, name: FileName) -> Result<Header> {
         let mut reader = Reader::new(self.open_file(name)?);
-        reader.header().map_err(|error| {
-            Error::corrupt(format!(
-                "{} is damaged",
-                self.path.join(name.to_string()).display()
-            ))
-            .with_source(error)
-        })
+        reader
+            .header()
+            .map_err(|error| self.unreadable(name, error))
+    }
+
+    /// Bytes that are wrong are damage; bytes that do not come may come the next time.
+    fn unreadable(&self, name: FileName, error: ReadError) -> Error {
+        let path = self.path.join(name.to_string());
+        match error {
+            ReadError::Io(error) => failed("read", &path, error),
+            error => Error::corrupt(format!("{} is damaged", path.display())).with_source(error),
+        }
     }
 
     /// The size of a sealed file in bytes.
