@@ -12,7 +12,7 @@ pub mod config;
 )]
 mod engine;
 mod error;
-mod policy;
+pub mod policy;
 pub mod restore;
 mod settings;
 mod spool;

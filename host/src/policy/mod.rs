@@ -1,5 +1,10 @@
 //! Who decides.
 
+mod plan;
+
+pub use plan::{Diagnostic, Position, Severity};
+pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Secret, Setting, Value};
+
 use lockkeeper_core::fallback;
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
 
