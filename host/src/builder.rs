@@ -8,7 +8,7 @@ pub use lockkeeper_ltx::PageEncoding;
 
 use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
 use crate::configuration::{Configuration, Entry};
-use crate::engine::{Common, LogWatcher, Lockkeeper};
+use crate::engine::{Common, Lockkeeper, LogWatcher};
 use crate::policy::{Component, Policy, PolicySource, Severity};
 use crate::restore::{IntegrityCheck, RestoreOptions, plan_only, restore};
 use crate::settings::DatabaseSettings;

@@ -57,8 +57,7 @@ impl Source {
                 if self.config.is_some() {
                     bail!("cannot specify a replica URL and -config: the URL says it all");
                 }
-                let replica =
-                    Configuration::replica_at(url, &Component::load(&self.policy())?)?;
+                let replica = Configuration::replica_at(url, &Component::load(&self.policy())?)?;
                 Ok(Found {
                     replica,
                     database: None,

@@ -140,9 +140,9 @@ impl Configuration {
         let here = std::env::current_dir().map_err(|error| {
             Error::unavailable("cannot find the current directory").with_source(error)
         })?;
-        let text = path.to_str().ok_or_else(|| {
-            Error::invalid(format!("{} is not text", path.display()))
-        })?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| Error::invalid(format!("{} is not text", path.display())))?;
         let wanted = paths::expand(text, &here)?;
         let found = self.databases.iter().find_map(|entry| match entry {
             Entry::File(settings) => (settings.path == wanted).then(|| settings.clone()),
@@ -210,7 +210,10 @@ impl Configuration {
 fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
     let default = LifeSettings::default();
     let levels = (0..LEVELS_MAX)
-        .map_while(|index| top.duration(&format!("levels.{index}.interval")).transpose())
+        .map_while(|index| {
+            top.duration(&format!("levels.{index}.interval"))
+                .transpose()
+        })
         .collect::<Result<_>>()?;
     Ok(LifeSettings {
         levels,
@@ -220,7 +223,9 @@ fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
         snapshot_retention: top
             .duration("snapshot.retention")?
             .unwrap_or(default.snapshot_retention),
-        l0_retention: top.duration("l0-retention")?.unwrap_or(default.l0_retention),
+        l0_retention: top
+            .duration("l0-retention")?
+            .unwrap_or(default.l0_retention),
         l0_retention_check: top
             .duration("l0-retention-check-interval")?
             .unwrap_or(default.l0_retention_check),

@@ -115,7 +115,10 @@ mod tests {
         let mut reader =
             SettingsReader::new("database app.db", vec![setting("watch", Value::Number(1))]);
         let error = reader.flag("watch").unwrap_err().to_string();
-        assert!(error.contains("app.db") && error.contains("`watch`"), "{error}");
+        assert!(
+            error.contains("app.db") && error.contains("`watch`"),
+            "{error}"
+        );
         let reader = SettingsReader::new("x", vec![setting("nonsense", Value::Flag(true))]);
         let error = reader.finish().unwrap_err().to_string();
         assert!(error.contains("nonsense"), "{error}");
@@ -124,7 +127,10 @@ mod tests {
     #[test]
     fn what_is_not_given_is_none_and_what_is_given_is_taken_once() {
         let mut reader = SettingsReader::new("x", vec![setting("a", Value::Duration(1500))]);
-        assert_eq!(reader.duration("a").unwrap(), Some(Duration::from_millis(1500)));
+        assert_eq!(
+            reader.duration("a").unwrap(),
+            Some(Duration::from_millis(1500))
+        );
         assert_eq!(reader.duration("a").unwrap(), None);
         reader.finish().unwrap();
     }

@@ -144,9 +144,9 @@ impl Database {
 
     async fn list(&self) -> Result<Remote> {
         let listing = tokio::time::timeout(LIST_TIMEOUT, self.replica.list_all());
-        let files = listing.await.map_err(|_| {
-            Error::unavailable(format!("{} does not answer", self.replica))
-        })??;
+        let files = listing
+            .await
+            .map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))??;
         Ok(Remote { files })
     }
 

@@ -101,5 +101,7 @@ fn is_sidecar(path: &Path) -> bool {
 }
 
 fn is_state_folder(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(b"-litestream")
+    path.as_os_str()
+        .as_encoded_bytes()
+        .ends_with(b"-litestream")
 }

@@ -138,7 +138,10 @@ impl Lockkeeper {
     pub fn status(&self) -> Status {
         let members = self.fleet.members();
         Status {
-            databases: members.iter().map(|handle| handle.shared.status()).collect(),
+            databases: members
+                .iter()
+                .map(|handle| handle.shared.status())
+                .collect(),
         }
     }
 

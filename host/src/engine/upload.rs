@@ -61,7 +61,10 @@ impl Uploads<'_> {
                     self.shared.set_state(DatabaseState::Replicating);
                     return Ok(());
                 }
-                Err(error) => self.failed("cannot list the replica", &error, &mut pause).await,
+                Err(error) => {
+                    self.failed("cannot list the replica", &error, &mut pause)
+                        .await
+                }
             }
         }
     }

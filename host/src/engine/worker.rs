@@ -181,7 +181,10 @@ impl Worker {
             .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
         // Nothing new since the last one: nothing to ask.
         let newest = |files: &[ReplicaFile]| files.iter().map(|f| f.name.range().max()).max();
-        let Some(snapshots) = marks.snapshots.filter(|files| newest(files) < marks.durable) else {
+        let Some(snapshots) = marks
+            .snapshots
+            .filter(|files| newest(files) < marks.durable)
+        else {
             return Ok(None);
         };
         if marks.snapshot_running || asked_just_now {

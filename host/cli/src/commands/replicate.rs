@@ -74,12 +74,14 @@ async fn once(keeper: &Lockkeeper) -> Result<()> {
     match tokio::time::timeout(ONCE_TIMEOUT, keeper.sync()).await {
         Ok(synced) => Ok(synced?),
         Err(_) => {
-            let failing = keeper.status().databases.into_iter().find_map(|database| {
-                match database.state {
+            let failing = keeper
+                .status()
+                .databases
+                .into_iter()
+                .find_map(|database| match database.state {
                     DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => Some(why),
                     _ => None,
-                }
-            });
+                });
             bail!(
                 "not everything was sent within {}: {}",
                 humantime::format_duration(ONCE_TIMEOUT),

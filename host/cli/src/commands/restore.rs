@@ -129,7 +129,12 @@ impl Restore {
         writeln!(out, "  replica  {replica}")?;
         writeln!(out, "  target   {}", output.display())?;
         writeln!(out, "  to TXID  {}", plan.txid())?;
-        writeln!(out, "  to read  {} files, {} bytes", plan.files().len(), plan.size())?;
+        writeln!(
+            out,
+            "  to read  {} files, {} bytes",
+            plan.files().len(),
+            plan.size()
+        )?;
         writeln!(out)?;
         Table::of_files(plan.files()).write(&mut out)?;
         if let Some(next) = plan.unreachable() {
@@ -182,10 +187,9 @@ fn progress_bar() -> Option<ProgressFn> {
     if !stderr().is_terminal() {
         return None;
     }
-    let style = ProgressStyle::with_template(
-        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-    )
-    .ok()?;
+    let style =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+            .ok()?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
     let started = Instant::now();
     Some(Arc::new(move |at: Progress| {
