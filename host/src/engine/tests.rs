@@ -8,6 +8,8 @@ use tempfile::TempDir;
 
 use super::watch::LogWatcher;
 use super::*;
+use crate::policy::Policy;
+use crate::policy::testing::Guest;
 use crate::restore::{RestoreOptions, restore};
 use crate::settings::DatabaseSettings;
 use crate::store::Replica;
@@ -26,6 +28,14 @@ fn application(dir: &Path) -> Connection {
 }
 
 fn start(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> Lockkeeper {
+    start_with(Policy::built_in(), dir, change)
+}
+
+fn start_with(
+    policy: Policy,
+    dir: &Path,
+    change: impl FnOnce(&mut DatabaseSettings),
+) -> Lockkeeper {
     let mut settings = DatabaseSettings::new(dir.join("app.db"));
     settings.sync_interval = Duration::from_millis(50);
     change(&mut settings);
@@ -37,7 +47,7 @@ fn start(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> Lockkeeper {
         )),
         settings,
         replica,
-        policy: crate::policy::Policy::default(),
+        policy,
         encoding: PageEncoding::Block,
         watcher: Arc::new(LogWatcher::new()),
     }])
@@ -171,4 +181,34 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
     }
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 1);
+}
+
+#[tokio::test]
+async fn replication_goes_on_under_a_policy_that_never_answers() {
+    let (dir, app) = fixture();
+    let endless = "(loop (br 0)) (unreachable)";
+    let policy = Guest::default()
+        .export("plan-sync", endless)
+        .export("plan-checkpoint", endless)
+        .export("plan-snapshot", endless)
+        .policy();
+    let keeper = start_with(policy.clone(), dir.path(), |_| {});
+    for expected in 1..=5 {
+        insert(&app);
+        keeper.sync().await.unwrap();
+        assert_eq!(restored_rows(dir.path()).await, expected);
+    }
+    // The first snapshot comes although nobody proposed it.
+    let mut durable = keeper.databases[0].shared.subscribe_durable();
+    while keeper.status().databases[0].snapshot.is_none() {
+        insert(&app);
+        tokio::time::timeout(DEADLINE, durable.changed()).await.ok();
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    assert!(policy.stats().failures >= 3, "{:?}", policy.stats());
+    assert!(policy.stats().set_aside);
+    assert_eq!(
+        restored_rows(dir.path()).await,
+        rows(&dir.path().join("app.db"))
+    );
 }

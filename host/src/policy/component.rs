@@ -196,6 +196,12 @@ impl Component {
         })?;
         let outcome = match answer {
             Ok(Ok(plan)) => accept(convert::plan(plan)),
+            Ok(Err(found)) if found.is_empty() => {
+                return Err(Error::invalid(format!(
+                    "the policy {} refuses the configuration and does not say why",
+                    self.name()
+                )));
+            }
             Ok(Err(found)) => Err(convert::diagnostics(found)),
             Err(why) => {
                 return Err(Error::invalid(format!(
@@ -252,6 +258,12 @@ impl Validation {
         }
     }
 
+    /// The memory that the component took for it, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.usage.memory_bytes
+    }
+
     /// What the configuration asks for, or what is wrong with it.
     pub(crate) fn into_plan(self) -> std::result::Result<Plan, Vec<Diagnostic>> {
         self.outcome
@@ -290,9 +302,10 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(fail)?;
+    let log = tracing::dispatcher::get_default(Clone::clone);
     let work = || {
         let _entered = runtime.enter();
-        work()
+        tracing::dispatcher::with_default(&log, work)
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new()

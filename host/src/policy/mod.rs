@@ -26,4 +26,6 @@ pub use plan::{Diagnostic, Position, Severity};
 pub use source::{COMPONENT_BYTES_MAX, PolicySource};
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
