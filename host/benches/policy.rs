@@ -24,5 +24,9 @@ fn compile(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn validate(bencher: Bencher<'_, '_>) {
     let policy = Component::load(&PolicySource::Embedded).expect("the embedded component loads");
-    bencher.bench(|| policy.validate(CONFIGURATION, &["file"]).expect("it answers"));
+    bencher.bench(|| {
+        policy
+            .validate(CONFIGURATION, &["file"])
+            .expect("it answers")
+    });
 }

@@ -299,13 +299,11 @@ fn is_component(bytes: &[u8]) -> std::result::Result<(), &'static str> {
 /// drives one must not do.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let fail = |error| Error::unavailable("cannot start a thread").with_source(error);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(fail)?;
     let log = tracing::dispatcher::get_default(Clone::clone);
     let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let _entered = runtime.enter();
-        tracing::dispatcher::with_default(&log, work)
+        Ok(tracing::dispatcher::with_default(&log, work))
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new()
@@ -313,7 +311,7 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
             .spawn_scoped(scope, work)
             .map_err(fail)?;
         match thread.join() {
-            Ok(done) => Ok(done),
+            Ok(done) => done.map_err(fail),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

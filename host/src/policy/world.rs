@@ -75,9 +75,8 @@ pub(super) enum Mismatch {
 pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), Mismatch> {
     let ty = component.component_type();
     let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
-    let other_version = |name: &&&str| {
-        name.starts_with(PACKAGE) && !version(name).starts_with(PACKAGE_VERSION)
-    };
+    let other_version =
+        |name: &&&str| name.starts_with(PACKAGE) && !version(name).starts_with(PACKAGE_VERSION);
     if let Some(name) = imports.iter().find(other_version) {
         let name = quoted(&[name]);
         return Err(Mismatch::Version { name });

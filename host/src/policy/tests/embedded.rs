@@ -25,7 +25,13 @@ fn it_says_who_it_is_and_imports_types_only() {
     exports.sort_unstable();
     assert_eq!(
         exports,
-        ["describe", "plan-checkpoint", "plan-snapshot", "plan-sync", "validate"]
+        [
+            "describe",
+            "plan-checkpoint",
+            "plan-snapshot",
+            "plan-sync",
+            "validate"
+        ]
     );
     assert_eq!(policy.size(), lockkeeper_component::DEFAULT_POLICY.len());
     assert_eq!(policy.digest().len(), 64);
@@ -54,7 +60,11 @@ fn a_diagnostic_has_the_position_of_what_is_wrong() {
     assert!(!found.is_valid());
     let position = Some(Position { line: 6, column: 7 });
     let at_key = |it: &&Diagnostic| it.position == position && it.message.contains("colour");
-    assert!(found.diagnostics().iter().any(|it| at_key(&it)), "{:?}", found.diagnostics());
+    assert!(
+        found.diagnostics().iter().any(|it| at_key(&it)),
+        "{:?}",
+        found.diagnostics()
+    );
 }
 
 #[test]
@@ -106,7 +116,9 @@ fn aliases_that_multiply_are_refused() {
 fn deep_nesting_is_refused() {
     is_refused_within_bounds(&"[".repeat(200_000));
     is_refused_within_bounds(&"- ".repeat(200_000));
-    let deep: String = (0..1000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let deep: String = (0..1000)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
     is_refused_within_bounds(&deep);
 }
 
@@ -131,20 +143,28 @@ fn ms() -> impl Strategy<Value = u64> {
 }
 
 fn sync_facts() -> impl Strategy<Value = SyncFacts> {
-    (any::<u64>(), ms(), option::of(ms()), 0..2_u32, 0..9_u32, ms()).prop_map(
-        |(now_ms, age, since, waiters, failures, interval)| SyncFacts {
-            now_ms,
-            committed: 7,
-            spooled: 6,
-            durable: 5,
-            oldest_pending_age_ms: age,
-            since_last_sync_ms: since,
-            waiters,
-            last_put_latency_ms: since,
-            consecutive_failures: failures,
-            sync_interval_ms: interval,
-        },
+    (
+        any::<u64>(),
+        ms(),
+        option::of(ms()),
+        0..2_u32,
+        0..9_u32,
+        ms(),
     )
+        .prop_map(
+            |(now_ms, age, since, waiters, failures, interval)| SyncFacts {
+                now_ms,
+                committed: 7,
+                spooled: 6,
+                durable: 5,
+                oldest_pending_age_ms: age,
+                since_last_sync_ms: since,
+                waiters,
+                last_put_latency_ms: since,
+                consecutive_failures: failures,
+                sync_interval_ms: interval,
+            },
+        )
 }
 
 fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
@@ -169,7 +189,10 @@ fn snapshot_facts() -> impl Strategy<Value = SnapshotFacts> {
         |(now_ms, durable, snapshots, interval)| SnapshotFacts {
             now_ms,
             durable,
-            snapshots: snapshots.into_iter().map(|(max, at)| file(max, at)).collect(),
+            snapshots: snapshots
+                .into_iter()
+                .map(|(max, at)| file(max, at))
+                .collect(),
             snapshot_interval_ms: interval,
             ..SnapshotFacts::default()
         },

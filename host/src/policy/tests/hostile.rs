@@ -9,7 +9,8 @@ use super::*;
 
 const LOOP: &str = "(loop (br 0)) (unreachable)";
 /// Grows its memory until that is refused, and traps.
-const BOMB: &str = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
+const BOMB: &str =
+    "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
 const LOG: &str = r#"(import "$root" "log" (func $log (param i32 i32 i32)))"#;
 
 /// Asks for every decision, whose built-in answers must come.
@@ -78,18 +79,41 @@ fn a_decision_cannot_wait_in_the_host() {
     built_in_rules_decide(&guest, "it waits for a clock");
 }
 
-#[test]
-fn what_a_decision_printed_before_it_trapped_is_logged_on_one_line() {
-    let body = "(call $write (call $stderr) (i32.const 512) (i32.const 12) (i32.const 600))
-        (unreachable)";
-    let guest = all_decisions(body)
+/// Prints two lines, one of which would clear a terminal.
+const PRINT: &str =
+    "(call $write (call $stderr) (i32.const 512) (i32.const 12) (i32.const 600)) (unreachable)";
+
+fn with_stderr(guest: Guest) -> Guest {
+    guest
         .item(r#"(import "wasi:cli/stderr@0.2.0" "get-stderr" (func $stderr (result i32)))"#)
         .item(
             r#"(import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush"
                 (func $write (param i32 i32 i32 i32)))"#,
         )
-        .item(r#"(data (i32.const 512) "panic\n\1b[2Jat")"#);
+        .item(r#"(data (i32.const 512) "panic\n\1b[2Jat")"#)
+}
+
+#[test]
+fn what_a_decision_printed_before_it_trapped_is_logged_on_one_line() {
+    let guest = with_stderr(all_decisions(PRINT));
     built_in_rules_decide(&guest, "it printed: panic\\u{a}\\u{1b}[2Jat");
+}
+
+#[test]
+fn what_a_component_printed_while_it_read_a_configuration_is_not_kept() {
+    let guest = with_stderr(Guest::default().export("validate", PRINT));
+    let error = guest.load().unwrap().validate("", &[]).unwrap_err();
+    assert!(!error.to_string().contains("panic"), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_that_prints_can_be_loaded_and_used_where_a_runtime_runs() {
+    let guest = with_stderr(Guest::default().export("describe", PRINT));
+    let error = guest.load().unwrap_err().to_string();
+    assert!(error.contains("it printed: panic"), "{error}");
+    let guest = with_stderr(Guest::default().export("validate", PRINT));
+    let error = guest.load().unwrap().validate("", &[]).unwrap_err();
+    assert!(error.to_string().contains("`unreachable`"), "{error}");
 }
 
 #[test]
@@ -131,7 +155,10 @@ fn diagnostics_that_share_their_text_are_not_copied_each() {
         (i32.const 128)";
     let policy = Guest::default().export("validate", body).load().unwrap();
     let error = policy.validate("", &[]).unwrap_err().to_string();
-    assert!(error.contains("it passed more than 16777216 bytes"), "{error}");
+    assert!(
+        error.contains("it passed more than 16777216 bytes"),
+        "{error}"
+    );
 }
 
 /// A million settings that are all zeroes: 24 MiB there, more than twice as much here.
@@ -144,7 +171,10 @@ fn a_plan_with_a_million_settings_is_refused() {
         (i32.const 128)";
     let policy = Guest::default().export("validate", body).load().unwrap();
     let error = policy.validate("", &[]).unwrap_err().to_string();
-    assert!(error.contains("it passed more than 16777216 bytes"), "{error}");
+    assert!(
+        error.contains("it passed more than 16777216 bytes"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -206,14 +236,20 @@ fn a_component_that_begins_with_too_much_memory_does_not_load() {
 
 #[test]
 fn three_failures_in_a_row_set_the_component_aside_and_raise_an_alarm() {
-    let policy = Guest::default().export("plan-sync", "(unreachable)").policy();
+    let policy = Guest::default()
+        .export("plan-sync", "(unreachable)")
+        .policy();
     let log = logged(|| {
         for _ in 0..10 {
             assert_eq!(policy.plan_sync(&sync_facts()), 700);
             // This one works, and does not make up for the other.
             let checkpoint = policy.plan_checkpoint(&checkpoint_facts());
             let rest = policy.stats().set_aside;
-            let expected = if rest { CheckpointProposal::Passive } else { CheckpointProposal::None };
+            let expected = if rest {
+                CheckpointProposal::Passive
+            } else {
+                CheckpointProposal::None
+            };
             assert_eq!(checkpoint, expected);
         }
     });
@@ -222,7 +258,10 @@ fn three_failures_in_a_row_set_the_component_aside_and_raise_an_alarm() {
     assert!(stats.set_aside);
     let alarms = log.lines().filter(|line| line.contains("ERROR")).count();
     assert_eq!(alarms, 1, "{log}");
-    assert!(log.contains("plan-sync") && log.contains("`unreachable`"), "{log}");
+    assert!(
+        log.contains("plan-sync") && log.contains("`unreachable`"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -240,7 +279,9 @@ fn a_failure_leaves_nothing_behind_for_the_next_call() {
 
 #[test]
 fn an_endless_wait_is_cut_to_the_sync_interval() {
-    let policy = Guest::default().export("plan-sync", "(i64.const -1)").policy();
+    let policy = Guest::default()
+        .export("plan-sync", "(i64.const -1)")
+        .policy();
     let log = logged(|| assert_eq!(policy.plan_sync(&sync_facts()), 1000));
     assert!(log.contains("sync-too-late"), "{log}");
     let stats = policy.stats();
@@ -290,5 +331,11 @@ fn a_component_that_reads_a_configuration_cannot_log_it() {
 
 #[test]
 fn every_export_is_one_that_these_tests_know() {
-    assert!(exports().eq(["describe", "validate", "plan-sync", "plan-checkpoint", "plan-snapshot"]));
+    assert!(exports().eq([
+        "describe",
+        "validate",
+        "plan-sync",
+        "plan-checkpoint",
+        "plan-snapshot"
+    ]));
 }

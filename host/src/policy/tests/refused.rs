@@ -138,7 +138,10 @@ fn a_file_that_is_not_there_is_named() {
     let source = PolicySource::File(PathBuf::from("/nowhere/policy.wasm"));
     let error = Component::load(&source).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("/nowhere/policy.wasm"), "{error}");
+    assert!(
+        error.to_string().contains("/nowhere/policy.wasm"),
+        "{error}"
+    );
 }
 
 #[test]
