@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::limiter::MEMORY_BYTES_MAX;
+use super::super::plan::Secret;
 use super::super::*;
 
 fn embedded() -> Component {
