@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::journal::Journal;
 use super::outside::Outside;
 use super::plan::{Diagnostic, Plan, Severity};
-use super::sandbox::{DECISION, Sandbox, Usage, VALIDATION};
+use super::sandbox::{Bounds, DECISION, Sandbox, Usage, VALIDATION};
 use super::source::PolicySource;
 use super::world::types::Context;
 use super::world::{self, Exports, PolicyPre, WORLD};
@@ -216,12 +216,11 @@ impl Component {
     /// Asks for a decision. Must run where blocking is allowed.
     pub(super) fn decide<T>(
         &self,
+        bounds: Bounds,
         call: impl FnOnce(&mut Store<Outside>, &Exports) -> wasmtime::Result<T>,
     ) -> (std::result::Result<T, Failure>, Usage) {
         let outside = Outside::new(Some(Arc::clone(&self.0.journal)));
-        self.0
-            .sandbox
-            .call(&self.0.exports, DECISION, outside, call)
+        self.0.sandbox.call(&self.0.exports, bounds, outside, call)
     }
 }
 

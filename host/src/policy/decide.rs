@@ -17,6 +17,7 @@ use super::convert;
 use super::failure::Failure;
 use super::outside::Outside;
 use super::rate::RateLimit;
+use super::sandbox::DECISION;
 use super::strikes::{Decision, SET_ASIDE, Strikes};
 use super::world::Exports;
 
@@ -138,7 +139,7 @@ impl Policy {
             return None;
         }
         asked.calls.fetch_add(1, Ordering::Relaxed);
-        let (answer, usage) = asked.component.decide(call);
+        let (answer, usage) = asked.component.decide(DECISION, call);
         tracing::trace!(
             decision = decision.name(),
             fuel = usage.fuel,

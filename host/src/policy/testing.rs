@@ -8,7 +8,7 @@ use super::{Component, Policy, PolicySource};
 const POLICY_WIT: &str = include_str!("../../../wit/policy.wit");
 
 /// The little of WASI that tests call, and a world with it.
-const WASI_WIT: [&str; 4] = [
+const WASI_WIT: [&str; 5] = [
     "package wasi:io@0.2.0;
      interface poll { resource pollable { block: func(); } }
      interface error { resource error; }
@@ -22,8 +22,11 @@ const WASI_WIT: [&str; 4] = [
     "package wasi:clocks@0.2.0;
      interface monotonic-clock {
          use wasi:io/poll@0.2.0.{pollable};
+         now: func() -> u64;
          subscribe-duration: func(when: u64) -> pollable;
      }",
+    "package wasi:random@0.2.0;
+     interface random { get-random-u64: func() -> u64; }",
     "package wasi:cli@0.2.0;
      interface exit { exit: func(status: result); }
      interface stderr {
@@ -36,6 +39,7 @@ const WASI_WIT: [&str; 4] = [
          import wasi:cli/exit@0.2.0;
          import wasi:cli/stderr@0.2.0;
          import wasi:clocks/monotonic-clock@0.2.0;
+         import wasi:random/random@0.2.0;
      }",
 ];
 

@@ -1,8 +1,13 @@
 //! Components that match the contract and misbehave: each is contained, the message says what it
 //! did, and the built-in rules decide.
 
+use std::time::Duration;
+
 use lockkeeper_core::policy::CheckpointProposal;
 
+use super::super::convert;
+use super::super::failure::Cause;
+use super::super::sandbox::{Bounds, DECISION};
 use super::super::strikes::STRIKES_MAX;
 use super::super::testing::{Guest, exports};
 use super::*;
@@ -45,6 +50,52 @@ fn all_decisions(body: &str) -> Guest {
 #[test]
 fn a_decision_that_never_ends_is_stopped() {
     built_in_rules_decide(&all_decisions(LOOP), "it ran for more than");
+}
+
+/// Runs an endless loop within these bounds.
+fn what_stops_a_loop(bounds: Bounds) -> Cause {
+    let policy = Guest::default().export("plan-sync", LOOP).load().unwrap();
+    let facts = convert::sync_facts(&sync_facts());
+    let (answer, _) = policy.decide(bounds, |store, it| it.call_plan_sync(store, facts));
+    answer.unwrap_err().cause
+}
+
+#[test]
+fn fuel_alone_and_time_alone_end_an_endless_loop() {
+    let little_fuel = Bounds {
+        fuel: 1_000_000,
+        deadline: Duration::from_secs(3600),
+        ..DECISION
+    };
+    let cause = what_stops_a_loop(little_fuel);
+    assert!(matches!(cause, Cause::Fuel(1_000_000)), "{cause}");
+    let little_time = Bounds {
+        fuel: u64::MAX,
+        deadline: Duration::from_millis(30),
+        ..DECISION
+    };
+    let cause = what_stops_a_loop(little_time);
+    assert!(matches!(cause, Cause::Deadline(_)), "{cause}");
+}
+
+#[test]
+fn clock_and_randomness_are_the_same_in_every_call() {
+    let patient = SyncFacts {
+        sync_interval_ms: u64::MAX,
+        ..sync_facts()
+    };
+    let answers = |import: &str| {
+        let guest = Guest::default().item(import);
+        let policy = guest.export("plan-sync", "(call $get)").policy();
+        let answers = [policy.plan_sync(&patient), policy.plan_sync(&patient)];
+        assert_eq!(policy.stats().failures, 0);
+        answers
+    };
+    let now = r#"(import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $get (result i64)))"#;
+    assert_eq!(answers(now), [0, 0]);
+    let random = r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func $get (result i64)))"#;
+    let [first, second] = answers(random);
+    assert_eq!(first, second);
 }
 
 #[test]
