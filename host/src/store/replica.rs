@@ -67,6 +67,11 @@ impl Replica {
         &self.store
     }
 
+    /// The key of a file below the root of the store.
+    pub(crate) fn key(&self, level: Level, name: FileName) -> String {
+        self.layout.key(level, name)
+    }
+
     /// Writes a file; it is confirmed by the store when this returns. Returns its size.
     ///
     /// # Errors
