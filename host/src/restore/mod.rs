@@ -26,10 +26,15 @@ use crate::store::Replica;
 use crate::{Error, Result};
 pub use bounds::{check_timestamp, check_timestamp_bounds};
 use feed::Feed;
+use fetch::FetchError;
 use image::Image;
 pub use integrity::IntegrityCheck;
 use output::Output;
 pub use plan::{RestorePlan, plan_only, plan_restore};
+
+/// How often a restore is planned again because a file of the plan was deleted: compaction and
+/// retention delete in bursts, minutes apart.
+const REPLANS_MAX: u32 = 4;
 
 /// What to restore, and where to.
 #[derive(Clone)]
@@ -49,7 +54,8 @@ pub struct RestoreOptions {
 /// Takes reports of progress. It runs between reads, so it should return at once.
 pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How far a restore has come.
+/// How far a restore has come. It starts again from zero if files of the replica are deleted
+/// meanwhile, so that others have to be read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Progress {
     /// Bytes read from the replica.
@@ -119,19 +125,40 @@ pub struct Restored {
 ///
 /// A dropped future leaves no output; the temporary file goes when its thread sees the end.
 pub async fn restore(replica: &Replica, options: RestoreOptions) -> Result<Restored> {
-    let plan = plan_restore(replica, options.target).await?;
+    let options = Arc::new(options);
+    let mut replans_left = REPLANS_MAX;
+    loop {
+        let plan = plan_restore(replica, options.target).await?;
+        match restore_plan(replica, &options, plan).await {
+            Err(FetchError::Gone(error)) if replans_left > 0 => {
+                tracing::warn!(%error, "planning the restore again");
+                replans_left -= 1;
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Restores a plan into a new temporary file: what was read for another plan may not belong to it.
+async fn restore_plan(
+    replica: &Replica,
+    options: &Arc<RestoreOptions>,
+    plan: RestorePlan,
+) -> std::result::Result<Restored, FetchError> {
     let wanted = plan.wanted(replica);
     let (sender, feed) = feed::channel();
-    let progress = options.progress.clone();
-    let builder = tokio::task::spawn_blocking(move || build(&options, &plan, feed));
+    let builder = tokio::task::spawn_blocking({
+        let options = Arc::clone(options);
+        move || build(&options, &plan, feed)
+    });
     let store = replica.store().as_ref();
     // Without its last message the builder gives up when the channel closes.
-    let fetched = fetch::fetch(store, &wanted, progress.as_ref(), sender).await;
+    let fetched = fetch::fetch(store, &wanted, options.progress.as_ref(), sender).await;
     let built = builder
         .await
-        .map_err(|e| Error::internal("the restore stopped").with_source(e))?;
+        .map_err(|e| FetchError::Failed(Error::internal("the restore stopped").with_source(e)))?;
     fetched?;
-    built
+    built.map_err(FetchError::Failed)
 }
 
 fn build(options: &RestoreOptions, plan: &RestorePlan, mut feed: Feed) -> Result<Restored> {
