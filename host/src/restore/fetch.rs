@@ -13,8 +13,11 @@ use crate::{Error, ErrorKind};
 /// Files whose beginning is read before it is their turn: enough to hide the time that a request
 /// takes, and few enough for any limit of descriptors.
 const FILES_AHEAD_MAX: usize = 16;
-/// Bytes of such a beginning, at least; one piece of a body more.
+/// Bytes of such a beginning; a piece of a body may go past it.
 const HEAD_LEN: usize = 1 << 20;
+/// Bytes that wait here at most. Besides the files ahead, one waits for its turn, one is sent, and
+/// one is between the two; stores cut bodies into pieces that are smaller than a beginning.
+pub(super) const BYTES_MAX: usize = (FILES_AHEAD_MAX + 3) * 2 * HEAD_LEN;
 /// How often the reading of one file is taken up again where it broke off.
 const RESUMES_MAX: u32 = 4;
 /// Before the first time; doubled for each further one.
@@ -177,7 +180,6 @@ impl<'a> Source<'a> {
                     self.offset += piece.len() as u64;
                     return Ok(Some(piece));
                 }
-                // More bytes than were listed are for the decoder to judge.
                 Ok(None) => self.is_ended = true,
                 Err(FetchError::Failed(error)) if error.kind() == ErrorKind::Unavailable => {
                     self.body = None;
@@ -196,6 +198,11 @@ impl<'a> Source<'a> {
 
     async fn read(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Self { store, file, .. } = *self;
+        if self.offset >= file.size && self.body.is_some() {
+            // Objects never change, so that nothing comes after what was listed.
+            self.body = None;
+            return Ok(None);
+        }
         let broken = |why: String| Error::unavailable(format!("cannot read {file}: {why}"));
         let body = match &mut self.body {
             Some(body) => body,

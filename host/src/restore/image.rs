@@ -1,17 +1,16 @@
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt as _;
 
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{Header, ReadError, Reader, Txid};
 
 use super::pages::PageSet;
+use super::writer::PageWriter;
 use crate::{Error, Result};
 
 /// A database that is put together from LTX files, newest first: the first version of a page that
 /// comes is the one to keep, so that each page is written once, however many files there are.
 pub(super) struct Image<'a> {
-    file: &'a File,
+    writer: &'a mut PageWriter,
     written: PageSet,
     newest: Option<Header>,
     /// Of the file that was added last.
@@ -19,9 +18,9 @@ pub(super) struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    pub(super) fn new(file: &'a File) -> Self {
+    pub(super) fn new(writer: &'a mut PageWriter) -> Self {
         Self {
-            file,
+            writer,
             written: PageSet::default(),
             newest: None,
             oldest: None,
@@ -44,15 +43,14 @@ impl<'a> Image<'a> {
         self.oldest = Some(header);
         while let Some((pgno, page)) = reader.next_page().map_err(|e| damaged(file, e))? {
             if newest.may_hold(pgno) && self.written.insert(pgno) {
-                let written = self.file.write_all_at(page, pgno.offset(newest.page_size));
-                written.map_err(cannot_write)?;
+                self.writer.page(pgno.offset(newest.page_size), page)?;
             }
         }
         Ok(())
     }
 
-    /// Gives the file the size of the database and makes it safe. Returns the last transaction and
-    /// the size.
+    /// Checks that nothing is missing. Returns the last transaction and the size of the database in
+    /// bytes, which the file does not have if the last page is the lock page.
     pub(super) fn finish(self) -> Result<(Txid, u64)> {
         let Some((newest, oldest)) = self.newest.zip(self.oldest) else {
             return Err(Error::internal("a plan has no file"));
@@ -72,9 +70,6 @@ impl<'a> Image<'a> {
             )));
         }
         let size = u64::from(commit) * u64::from(page_size.get());
-        // Adds the lock page if that is the last.
-        let sized = self.file.set_len(size).and_then(|()| self.file.sync_all());
-        sized.map_err(cannot_write)?;
         Ok((newest.range.max(), size))
     }
 }
@@ -114,8 +109,4 @@ fn damaged(file: &ReplicaFile, source: ReadError) -> Error {
 fn refused(file: &ReplicaFile, why: &str) -> Error {
     let ReplicaFile { level, name, .. } = file;
     Error::corrupt(format!("cannot use level {level} {name}: {why}"))
-}
-
-fn cannot_write(source: std::io::Error) -> Error {
-    Error::unavailable("cannot write the restored database").with_source(source)
 }

@@ -13,8 +13,10 @@ mod output;
 mod pages;
 mod plan;
 mod v3;
+mod writer;
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +33,12 @@ use image::Image;
 pub use integrity::IntegrityCheck;
 use output::Output;
 pub use plan::{RestorePlan, plan_only, plan_restore};
+use writer::PageWriter;
+
+/// Bytes that a restore holds at most, however large the database and however many files there
+/// are; one bit per page comes to it.
+const MEMORY_MAX: usize = 64 << 20;
+const _: () = assert!(fetch::BYTES_MAX + writer::BYTES_MAX <= MEMORY_MAX);
 
 /// How often a restore is planned again because a file of the plan was deleted: compaction and
 /// retention delete in bursts, minutes apart.
@@ -174,12 +182,7 @@ fn build(options: &RestoreOptions, plan: &RestorePlan, mut feed: Feed) -> Result
     };
     match plan {
         RestorePlan::Ltx(plan) => {
-            let mut image = Image::new(tmp.file());
-            for file in plan.files().iter().rev() {
-                image.add(file, &mut feed)?;
-                feed.next_file().map_err(given_up)?;
-            }
-            (restored.txid, restored.size) = image.finish()?;
+            (restored.txid, restored.size) = build_ltx(plan, &mut feed, tmp.file())?;
             restored.unreachable = plan.unreachable();
         }
         RestorePlan::Generation(plan) => {
@@ -193,6 +196,19 @@ fn build(options: &RestoreOptions, plan: &RestorePlan, mut feed: Feed) -> Result
     Ok(restored)
 }
 
-fn given_up(source: std::io::Error) -> Error {
-    Error::unavailable("cannot read the replica").with_source(source)
+/// Writes the database of a plan to the empty `file` and makes it safe. Returns its last
+/// transaction and its size in bytes.
+fn build_ltx(plan: &Plan, feed: &mut Feed, file: &File) -> Result<(Txid, u64)> {
+    let (txid, size) = PageWriter::with(file, |writer| {
+        let mut image = Image::new(writer);
+        for file in plan.files().iter().rev() {
+            image.add(file, &mut *feed)?;
+            feed.next_file()
+                .map_err(|e| Error::unavailable("cannot read the replica").with_source(e))?;
+        }
+        image.finish()
+    })?;
+    let sized = file.set_len(size).and_then(|()| file.sync_all());
+    sized.map_err(|e| Error::unavailable("cannot write the restored database").with_source(e))?;
+    Ok((txid, size))
 }

@@ -116,7 +116,9 @@ mod tests {
             for change in [1, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] ^= change;
-                assert!(read(&bytes).is_err(), "{at} {change}");
+                // A repetition may be copied from another place that holds the same.
+                let found = read(&bytes);
+                assert!(found.is_err() || found.unwrap() == content, "{at} {change}");
             }
         }
     }
