@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fallback;
+pub mod generations;
 pub mod guard;
 pub mod inventory;
 pub mod policy;
