@@ -7,6 +7,7 @@
 
 pub mod fallback;
 pub mod inventory;
+pub mod levels;
 pub mod policy;
 pub mod restore;
 pub mod watermarks;
