@@ -12,8 +12,10 @@ use crate::policy::{CompactionProposal, Keep, RetentionFacts};
 use crate::restore::{self, Target};
 use crate::{compaction, fallback};
 
-const MINUTE_MS: u64 = 60_000;
-const LEVELS_MS: [u64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 20 * MINUTE_MS];
+/// Short times, so that a life of a few dozen events sees files come and go at every level.
+const LEVELS_MS: [u64; 3] = [30_000, 120_000, 600_000];
+const L0_RETENTION_MS: u64 = 60_000;
+const SNAPSHOT_RETENTION_MS: u64 = 1_200_000;
 const START_MS: u64 = 1_764_237_600_000;
 
 /// What happens to a replica.
@@ -88,31 +90,44 @@ fn any_event() -> impl Strategy<Value = Event> {
     let merge = (0u8..=9, 1u64..12, 0u64..5);
     prop_oneof![
         8 => (1u8..4).prop_map(Event::Seal),
-        6 => (1u64..120).prop_map(|seconds| Event::Wait { seconds }),
-        4 => (1u64..3600).prop_map(|seconds| Event::Wait { seconds }),
+        5 => (1u64..60).prop_map(|seconds| Event::Wait { seconds }),
+        3 => (1u64..1300).prop_map(|seconds| Event::Wait { seconds }),
         3 => Just(Event::Snapshot),
         6 => Just(Event::Compact),
         1 => prop::collection::vec(merge, 1..4).prop_map(Event::CompactBadly),
-        6 => any_keep_set().prop_map(Event::Retain),
-        1 => (-7200i64..7200).prop_map(|seconds| Event::Jump { seconds }),
-        1 => any::<prop::sample::Index>().prop_map(Event::Lose),
+        4 => any_keep_set().prop_map(Event::Retain),
     ]
 }
 
-fn any_life() -> impl Strategy<Value = Life> {
-    (
-        prop::sample::select(vec![0, 5 * MINUTE_MS]),
-        any::<bool>(),
-        prop::collection::vec(any_event(), 1..24),
-    )
-        .prop_map(|(l0_retention_ms, shows_upload_time, events)| Life {
+fn any_trouble() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (-1300i64..1300).prop_map(|seconds| Event::Jump { seconds }),
+        any::<prop::sample::Index>().prop_map(Event::Lose),
+    ]
+}
+
+prop_compose! {
+    fn any_life()(
+        l0_retention_ms in prop_oneof![1 => Just(0), 4 => Just(L0_RETENTION_MS)],
+        shows_upload_time in any::<bool>(),
+        mut events in prop::collection::vec(any_event(), 1..48),
+        troubles in prop_oneof![
+            2 => Just(Vec::new()),
+            1 => prop::collection::vec((any::<prop::sample::Index>(), any_trouble()), 1..3),
+        ],
+    ) -> Life {
+        for (at, trouble) in troubles {
+            events.insert(at.index(events.len()), trouble);
+        }
+        Life {
             window: Window {
-                snapshot_retention_ms: 60 * MINUTE_MS,
+                snapshot_retention_ms: SNAPSHOT_RETENTION_MS,
                 l0_retention_ms,
             },
             shows_upload_time,
             events,
-        })
+        }
+    }
 }
 
 struct Replica<'a> {
@@ -120,7 +135,7 @@ struct Replica<'a> {
     now_ms: u64,
     sealed: u64,
     files: Vec<ReplicaFile>,
-    /// Every file of level 1 and higher that there ever was.
+    /// Every file of level 1 and higher that ever was a point to restore to.
     points: Vec<ReplicaFile>,
     jumped: bool,
     lost: bool,
@@ -139,7 +154,9 @@ impl Replica<'_> {
             created_ms: created_ms.cast_signed(),
         };
         self.files.push(file);
-        self.points.extend((level != Level::L0).then_some(file));
+        let is_point = restore::plan(&self.files, Target::Txid(range.max())).is_ok();
+        self.points
+            .extend((level != Level::L0 && is_point).then_some(file));
     }
 
     fn happen(&mut self, event: &Event, forget: Option<Need>) -> TestCaseResult {
@@ -342,6 +359,7 @@ fn live(life: &Life, forget: Option<Need>) -> TestCaseResult {
         jumped: false,
         lost: false,
     };
+    replica.happen(&Event::Seal(1), forget)?;
     for event in &life.events {
         replica.happen(event, forget)?;
     }
