@@ -212,15 +212,18 @@ impl LiveSet {
                 continue;
             }
             reached = reached.max(end);
-            if self.need(file).is_none() || end <= reached_live {
+            if self.need(file).is_none() {
                 continue;
             }
-            if follows(reached_live, file) {
-                reached_live = end;
+            let linked = if follows(reached_live, file) {
+                end
             } else if let Ok(chain) = restore::plan(inventory.files(), target(file)) {
                 self.add(chain.files(), Need::Link);
-                reached_live = Some(chain.txid());
-            }
+                Some(chain.txid())
+            } else {
+                None
+            };
+            reached_live = reached_live.max(linked);
         }
     }
 
@@ -239,10 +242,7 @@ fn window_base<'a>(
     now_ms: u64,
 ) -> Option<&'a ReplicaFile> {
     let start_ms = window.start_ms(now_ms);
-    let in_window = |file: &&ReplicaFile| {
-        file.created_unix_ms() >= start_ms
-            && (file.level != Level::L0 || window.is_young(file, now_ms))
-    };
+    let in_window = |file: &&ReplicaFile| file.created_unix_ms() >= start_ms;
     let files = inventory.files().iter();
     let first_point = files.filter(in_window).map(|file| file.range().max()).min();
     let can_be_base = |file: &&ReplicaFile| {

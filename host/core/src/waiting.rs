@@ -181,6 +181,8 @@ mod tests {
     fn nothing_is_merged_across_a_hole() {
         let all = [(9, 1, 1), (1, 2, 3), (0, 4, 4), (0, 6, 6)];
         check(&all, 1, &[(4, 4)], Some((Some(4), 6)));
+        let with_snapshot = [&all[..], &[(9, 1, 5)]].concat();
+        check(&with_snapshot, 1, &[(4, 4)], Some((Some(4), 6)));
         let all = [(9, 1, 1), (1, 2, 3), (0, 5, 5)];
         check(&all, 1, &[], Some((Some(3), 5)));
         check(&[(0, 2, 2)], 1, &[], Some((None, 2)));
