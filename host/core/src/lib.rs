@@ -14,5 +14,6 @@ pub mod live_set;
 pub mod policy;
 pub mod restore;
 pub mod retention;
+pub mod text;
 pub mod waiting;
 pub mod watermarks;

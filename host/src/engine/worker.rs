@@ -1,9 +1,12 @@
 //! One turn of a database: look, decide, seal, checkpoint. Runs on a blocking thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
 use lockkeeper_ltx::Txid;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::status::DatabaseShared;
 use crate::Result;
@@ -24,6 +27,17 @@ pub(crate) struct Worker {
     written_since_checkpoint: bool,
     /// When a snapshot was last proposed but could not be taken, or was taken.
     snapshot_asked: Option<Instant>,
+    /// Snapshots that may run at a time, over all databases.
+    snapshot_permits: Arc<Semaphore>,
+}
+
+/// What a turn is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TurnKind {
+    /// Everything that is due, when the policy says so.
+    Regular,
+    /// Sealing what is committed, at once, and nothing else: somebody waits for it.
+    Seal,
 }
 
 /// What a turn led to.
@@ -32,14 +46,22 @@ pub(crate) struct Turn {
     pub(crate) wait: Duration,
     pub(crate) spooled: Option<Txid>,
     /// A snapshot to send.
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) snapshot: Option<PermittedSnapshot>,
 }
+
+/// A snapshot and the permission to send it.
+pub(crate) type PermittedSnapshot = (Snapshot, OwnedSemaphorePermit);
 
 /// How soon a snapshot is asked for again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker {
-    pub(crate) fn new(capture: Capture, settings: DatabaseSettings, policy: Policy) -> Self {
+    pub(crate) fn new(
+        capture: Capture,
+        settings: DatabaseSettings,
+        policy: Policy,
+        snapshot_permits: Arc<Semaphore>,
+    ) -> Self {
         Self {
             capture,
             settings,
@@ -49,11 +71,12 @@ impl Worker {
             last_checkpoint: Instant::now(),
             written_since_checkpoint: false,
             snapshot_asked: None,
+            snapshot_permits,
         }
     }
 
-    /// Seals what was committed, at once if `force`, else when the policy says so.
-    pub(crate) fn turn(&mut self, shared: &DatabaseShared, force: bool) -> Result<Turn> {
+    /// Seals what was committed and does what else is due.
+    pub(crate) fn turn(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Turn> {
         if !self.capture.is_in_place() {
             return Err(crate::Error::unavailable(format!(
                 "the database {} was replaced or removed while it was replicated",
@@ -61,27 +84,29 @@ impl Worker {
             )));
         }
         let now = Instant::now();
-        let mut wait = self.settings.monitor_interval;
+        let mut turn = Turn {
+            wait: self.settings.monitor_interval,
+            spooled: None,
+            snapshot: None,
+        };
         if self.capture.is_pending()? {
             let since = *self.pending_since.get_or_insert(now);
-            let delay = if force {
-                Duration::ZERO
-            } else {
-                self.sync_delay(shared, since, now)
+            let delay = match kind {
+                TurnKind::Regular => self.sync_delay(shared, since, now),
+                TurnKind::Seal => Duration::ZERO,
             };
             if delay.is_zero() {
                 self.seal(shared)?;
             } else {
-                wait = wait.min(delay);
+                turn.wait = turn.wait.min(delay);
             }
         }
-        self.checkpoint(shared)?;
-        let snapshot = if force { None } else { self.snapshot(shared)? };
-        Ok(Turn {
-            wait,
-            spooled: self.capture.last(),
-            snapshot,
-        })
+        if kind == TurnKind::Regular {
+            self.checkpoint(shared)?;
+            turn.snapshot = self.snapshot(shared)?;
+        }
+        turn.spooled = self.capture.last();
+        Ok(turn)
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
@@ -98,7 +123,7 @@ impl Worker {
             waiters: 0,
             last_put_latency_ms: marks.last_put_latency.map(millis),
             consecutive_failures: marks.consecutive_failures,
-            sync_interval_ms: millis(self.settings.sync_interval),
+            sync_interval_ms: millis(self.settings.replica.sync_interval),
         };
         Duration::from_millis(self.policy.plan_sync(&facts))
     }
@@ -122,9 +147,12 @@ impl Worker {
     }
 
     fn checkpoint(&mut self, shared: &DatabaseShared) -> Result<()> {
+        if !self.written_since_checkpoint {
+            return Ok(());
+        }
         let facts = CheckpointFacts {
             now_ms: unix_ms(),
-            wal_pages: u32::try_from(self.capture.wal_pages()?).unwrap_or(u32::MAX),
+            wal_pages: self.capture.wal_pages()?,
             since_last_checkpoint_ms: millis(self.last_checkpoint.elapsed()),
             written_since_last_checkpoint: self.written_since_checkpoint,
             snapshot_running: shared.marks().snapshot_running,
@@ -157,17 +185,25 @@ impl Worker {
         Ok(())
     }
 
-    fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
+    fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<PermittedSnapshot>> {
         let marks = shared.marks();
         let asked_just_now = self
             .snapshot_asked
             .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
-        let Some(snapshots) = marks.snapshots.clone() else {
+        // Nothing new since the last one: nothing to ask.
+        let newest = |files: &[ReplicaFile]| files.iter().map(|f| f.name.range().max()).max();
+        let Some(snapshots) = marks
+            .snapshots
+            .filter(|files| newest(files) < marks.durable)
+        else {
             return Ok(None);
         };
-        if marks.snapshot_running || asked_just_now || marks.durable.is_none() {
+        if marks.snapshot_running || asked_just_now {
             return Ok(None);
         }
+        let Ok(permit) = Arc::clone(&self.snapshot_permits).try_acquire_owned() else {
+            return Ok(None);
+        };
         self.snapshot_asked = Some(Instant::now());
         let facts = SnapshotFacts {
             now_ms: unix_ms(),
@@ -176,7 +212,7 @@ impl Worker {
             spooled: number(marks.spooled),
             durable: number(marks.durable),
             snapshots,
-            snapshot_interval_ms: millis(self.settings.snapshot_interval),
+            snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
         };
         let Some(reason) = self.policy.plan_snapshot(&facts) else {
             return Ok(None);
@@ -184,10 +220,10 @@ impl Worker {
         // Commits that came since the last file must be in one before a snapshot can follow it.
         self.seal(shared)?;
         let snapshot = self.capture.snapshot()?;
-        if let Some(snapshot) = &snapshot {
+        Ok(snapshot.map(|snapshot| {
             tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
-        }
-        Ok(snapshot)
+            (snapshot, permit)
+        }))
     }
 }
 

@@ -83,7 +83,7 @@ impl Pause {
 /// # Example
 ///
 /// ```
-/// use lockkeeper_core::guard::{Pause, Review, Situation};
+/// use lockkeeper_core::guard::deletions::{Pause, Review, Situation};
 /// use lockkeeper_core::{fallback, inventory::Inventory, live_set::Window};
 ///
 /// let situation = Situation {

@@ -4,7 +4,8 @@ use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner};
 
-use super::{Deletions, Merge, Pause, Review, Situation, accept_merges};
+use super::deletions::{Deletions, Pause, Review, Situation};
+use super::merges::{self, Merge};
 use crate::inventory::{Inventory, ReplicaFile};
 use crate::levels::Levels;
 use crate::live_set::{Need, Window};
@@ -204,7 +205,7 @@ impl Replica<'_> {
     ) -> bool {
         let levels = Levels::new(&LEVELS_MS).unwrap();
         let facts = compaction::facts(&self.inventory(), &levels, self.now_ms);
-        let merges = accept_merges(&facts, &plan(&facts)).accepted;
+        let merges = merges::accept(&facts, &plan(&facts)).accepted;
         for merge in &merges {
             self.put(merge.level(), merge.range(), self.merged_at(merge));
         }

@@ -80,7 +80,7 @@ pub struct Merges {
 
 /// Accepts the proposals that take what waits, in order. Several for one level continue each other.
 #[must_use]
-pub fn accept_merges(facts: &CompactionFacts, proposals: &[CompactionProposal]) -> Merges {
+pub fn accept(facts: &CompactionFacts, proposals: &[CompactionProposal]) -> Merges {
     let mut merges = Merges::default();
     let mut left: BTreeMap<Level, &[ReplicaFile]> = facts
         .levels
@@ -158,7 +158,7 @@ mod tests {
     fn check(proposals: &[(u8, u64, u64)], accepted: &[usize], refused: &[MergeRefusal]) {
         let facts = compaction::facts(&inventory(&FILES), &Levels::default(), 99);
         let proposals: Vec<_> = proposals.iter().copied().map(proposal).collect();
-        let found = accept_merges(&facts, &proposals);
+        let found = accept(&facts, &proposals);
         let inputs: Vec<_> = found.accepted.iter().map(|it| it.inputs().len()).collect();
         assert_eq!(inputs, accepted);
         assert_eq!(found.refused.into_keys().collect::<Vec<_>>(), refused);
@@ -194,12 +194,12 @@ mod tests {
         let mut all: Vec<_> = (2..=many).map(|n| (0, n, n, 0)).collect();
         all.push((9, 1, 1, 0));
         let facts = compaction::facts(&inventory(&all), &Levels::default(), 99);
-        let found = accept_merges(&facts, &[proposal((1, 2, many))]);
+        let found = accept(&facts, &[proposal((1, 2, many))]);
         assert_eq!(found.accepted, []);
         assert_eq!(found.refused[&MergeRefusal::TooManyInputs], 1);
 
         let singles: Vec<_> = (2..=many).map(|n| proposal((1, n, n))).collect();
-        let found = accept_merges(&facts, &singles);
+        let found = accept(&facts, &singles);
         assert_eq!(found.accepted.len(), MERGES_MAX);
         let left = singles.len() - MERGES_MAX;
         assert_eq!(found.refused[&MergeRefusal::TooManyMerges], left);
