@@ -49,12 +49,14 @@ const EMPTY: &[&str] = &[
 const EMPTY_VERSION: &str = "0.2.";
 
 /// The functions a policy must export.
-const EXPORTS: [&str; 5] = [
+const EXPORTS: [&str; 7] = [
     "describe",
     "validate",
     "plan-sync",
     "plan-checkpoint",
     "plan-snapshot",
+    "plan-compaction",
+    "plan-retention",
 ];
 
 /// How many names a message lists.

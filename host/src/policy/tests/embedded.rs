@@ -29,6 +29,8 @@ fn it_says_who_it_is_and_imports_types_only() {
         [
             "describe",
             "plan-checkpoint",
+            "plan-compaction",
+            "plan-retention",
             "plan-snapshot",
             "plan-sync",
             "validate"
