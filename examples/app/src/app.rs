@@ -1,0 +1,106 @@
+//! The order of starting and stopping, which is what keeps every message.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lockkeeper::Lockkeeper;
+use lockkeeper::config::{KeyFile, KeyFileCheck};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::args::Options;
+use crate::guestbook::GuestBook;
+use crate::listen::listen;
+use crate::replication::Replication;
+use crate::server;
+use crate::settings::Settings;
+use crate::signals::Signals;
+
+/// The part of the time for stopping that open requests get at most. The rest is for the replica.
+const REQUESTS_SHARE: u32 = 3;
+
+/// Runs until a signal, then until everything that was committed is durable.
+///
+/// # Errors
+///
+/// If the application cannot start, or something was not durable in time.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let mut signals = Signals::new().context("cannot wait for signals")?;
+    let identities = KeyFile::read(&options.age_key, KeyFileCheck::Strict)?;
+    // First, and open to the end: SQLite tidies its log away when the last connection closes.
+    let guest_book = GuestBook::open(&options.dbpath)?;
+    let settings = Settings::load(&options.dbpath, &identities)?;
+    let address = options.addr.as_deref().unwrap_or(&settings.addr);
+    let listener = listen(address).await?;
+
+    let starting = Lockkeeper::builder()
+        .config_store(&options.dbpath, identities)
+        .start();
+    let keeper = tokio::select! {
+        keeper = starting => keeper?,
+        signal = signals.next() => bail!("{signal} came before replication had started"),
+    };
+    let replication = Replication::new(keeper);
+    let mut web = Web::serve(listener, guest_book.clone(), replication.clone())?;
+    tokio::select! {
+        signal = signals.next() => tracing::info!("{signal}: stopping; send it again to end now"),
+        ended = &mut web.task => bail!("the web server ended by itself: {ended:?}"),
+    }
+    tokio::select! {
+        stopped = stop(web, &replication, settings.shutdown_timeout) => stopped,
+        signal = signals.next() => bail!("{signal} came again: ended before all was durable"),
+    }
+    // The connection in `guest_book` closes here, after the replication.
+}
+
+/// Accepts nobody more, finishes what was begun, then flushes the replication.
+async fn stop(web: Web, replication: &Replication, deadline: Duration) -> Result<()> {
+    let began = Instant::now();
+    if timeout(deadline / REQUESTS_SHARE, web.finish())
+        .await
+        .is_err()
+    {
+        tracing::warn!("requests that did not end are left behind");
+    }
+    let left = deadline.saturating_sub(began.elapsed());
+    replication.stop(left).await?;
+    tracing::info!("stopped: everything that was committed is in the replica");
+    Ok(())
+}
+
+/// The web server at work.
+struct Web {
+    task: JoinHandle<std::io::Result<()>>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Web {
+    /// Begins to accept, and says on stdout where.
+    fn serve(
+        listener: TcpListener,
+        guest_book: GuestBook,
+        replication: Replication,
+    ) -> Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let serve = axum::serve(listener, server::router(guest_book, replication))
+            .with_graceful_shutdown(async {
+                // A sender that was dropped asks for the same.
+                let _ = stopped.await;
+            });
+        let task = tokio::spawn(async { serve.await });
+        // A closed stdout is no reason to stop.
+        let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+        Ok(Self { task, stop })
+    }
+
+    async fn finish(self) {
+        let _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the web server died");
+        }
+    }
+}
