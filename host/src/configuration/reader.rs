@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Secret, Setting, Value};
+use crate::policy::{Setting, Value};
 use crate::{Error, Result};
 
 /// Takes settings out of a plan one by one. A component is not trusted to name only what exists:
@@ -45,14 +45,6 @@ impl SettingsReader {
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>> {
         self.take(name, "text", |value| match value {
             Value::Text(text) => Some(text),
-            _ => None,
-        })
-    }
-
-    pub(super) fn secret(&mut self, name: &str) -> Result<Option<Secret>> {
-        self.take(name, "text", |value| match value {
-            Value::Text(text) => Some(Secret::new(text)),
-            Value::Secret(secret) => Some(secret),
             _ => None,
         })
     }

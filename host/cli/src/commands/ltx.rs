@@ -41,7 +41,7 @@ impl Ltx {
             return Ok(replica.list_all().await?);
         }
         let level: Option<u8> = self.level.parse().ok();
-        let level = level.and_then(|level| Level::new(level).ok());
+        let level = level.and_then(Level::new);
         let level =
             level.with_context(|| format!("-level takes 0 to 9 or all, not {:?}", self.level))?;
         Ok(replica.list(level).await?)
