@@ -1,6 +1,5 @@
 //! The order of starting and stopping, which is what keeps every message.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::args::Options;
 use crate::guestbook::GuestBook;
 use crate::listen::listen;
+use crate::logging;
 use crate::replication::Replication;
 use crate::server;
 use crate::settings::Settings;
@@ -36,9 +36,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let address = options.addr.as_deref().unwrap_or(&settings.addr);
     let listener = listen(address).await?;
 
-    let starting = Lockkeeper::builder()
+    let configuration = Lockkeeper::builder()
         .config_store(&options.dbpath, identities)
-        .start();
+        .read()?;
+    logging::start(configuration.logging());
+    let starting = Lockkeeper::builder().configuration(configuration).start();
     let keeper = tokio::select! {
         keeper = starting => keeper?,
         signal = signals.next() => bail!("{signal} came before replication had started"),
@@ -78,7 +80,7 @@ struct Web {
 }
 
 impl Web {
-    /// Begins to accept, and says on stdout where.
+    /// Begins to accept, and says where.
     fn serve(
         listener: TcpListener,
         guest_book: GuestBook,
@@ -92,8 +94,7 @@ impl Web {
                 let _ = stopped.await;
             });
         let task = tokio::spawn(async { serve.await });
-        // A closed stdout is no reason to stop.
-        let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+        tracing::info!("listening on http://{address}");
         Ok(Self { task, stop })
     }
 

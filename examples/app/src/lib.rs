@@ -1,13 +1,14 @@
 //! A guest book on the web whose SQLite database is replicated while it runs.
 //!
-//! It shows how an application embeds lockkeeper: [`app`] has the order of starting and stopping,
-//! [`guestbook`] the connection and its settings, [`replication`] what the pages ask of the
+//! It shows how an application embeds lockkeeper: `app` has the order of starting and stopping,
+//! `guestbook` the connection and its settings, `replication` what the pages ask of the
 //! library. The rest is an ordinary web server.
 
 mod app;
 mod args;
 mod guestbook;
 mod listen;
+mod logging;
 mod page;
 mod replication;
 mod server;
@@ -16,10 +17,8 @@ mod signals;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
-
-use tracing::level_filters::LevelFilter;
 
 use crate::args::Options;
 
@@ -39,7 +38,6 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    log_to_stderr();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
@@ -57,13 +55,4 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn fail(error: &dyn Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "Error: {error}");
     ExitCode::FAILURE
-}
-
-fn log_to_stderr() {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::INFO)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

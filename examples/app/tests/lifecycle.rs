@@ -1,0 +1,126 @@
+//! Starting, stopping, and what is in the replica afterwards.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+use support::Folder;
+
+#[track_caller]
+fn flushes_and_exits_with_0(signal: Signal) {
+    let folder = Folder::ready();
+    let app = folder.start();
+    app.sync();
+    for n in 0..20 {
+        app.sign(&n.to_string());
+    }
+    app.signal(signal);
+    let (status, log) = app.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let all: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(folder.restored(), all);
+}
+
+#[test]
+fn sigint_flushes_what_was_just_committed_and_exits_with_0() {
+    flushes_and_exits_with_0(Signal::INT);
+}
+
+#[test]
+fn sigterm_flushes_what_was_just_committed_and_exits_with_0() {
+    flushes_and_exits_with_0(Signal::TERM);
+}
+
+#[test]
+fn sigquit_flushes_what_was_just_committed_and_exits_with_0() {
+    flushes_and_exits_with_0(Signal::QUIT);
+}
+
+#[test]
+fn a_second_start_goes_on_where_the_first_ended() {
+    let folder = Folder::ready();
+    for n in 1..=3 {
+        let app = folder.start();
+        app.sign(&n.to_string());
+        app.signal(Signal::TERM);
+        let (status, log) = app.ended();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+    assert_eq!(folder.restored(), ["1", "2", "3"]);
+    let snapshots = std::fs::read_dir(folder.path("litestream-replicas/ltx/9")).unwrap();
+    assert!(
+        snapshots.count() <= 1,
+        "a later start sent the whole database again"
+    );
+}
+
+#[test]
+fn a_request_that_was_begun_is_finished_before_the_end() {
+    let folder = Folder::ready();
+    let app = folder.start();
+    let mut request = begin_a_request(&app.url);
+    app.signal(Signal::TERM);
+    app.wait_for("stopping");
+    request.write_all(b"name=Ada&message=late").unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    let (status, log) = app.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(folder.restored(), ["late"]);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = Folder::ready();
+    let app = folder.start();
+    // Keeps it from ending by itself.
+    let _request = begin_a_request(&app.url);
+    app.signal(Signal::TERM);
+    app.wait_for("stopping");
+    app.signal(Signal::INT);
+    let (status, log) = app.ended();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("SIGINT came again"), "{log}");
+}
+
+/// Sends the head of a request, and returns when the application wants its body.
+fn begin_a_request(url: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    let head = "POST /entries HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 21\r\n\
+                Expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[test]
+fn a_replica_that_takes_nothing_is_reported_while_it_runs_and_at_the_end() {
+    let folder = Folder::ready();
+    folder.save(
+        "application",
+        "[server]\nshutdown_graceful_timeout = '2s'\n",
+        "toml",
+    );
+    // A file where the replica needs a folder.
+    std::fs::create_dir(folder.path("litestream-replicas")).unwrap();
+    std::fs::write(folder.path("litestream-replicas/ltx"), "in the way").unwrap();
+    let app = folder.start();
+    app.sign("kept here");
+    assert_eq!(app.post("/api/sync", &[]).status, 503);
+    let health = app.get("/healthz").json();
+    assert_eq!(health["status"], "degraded", "{health}");
+    assert!(app.get("/").body.contains("The replica cannot be reached"));
+    app.signal(Signal::TERM);
+    let (status, log) = app.ended();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("not durable") && log.contains("app.db"),
+        "{log}"
+    );
+}
