@@ -8,7 +8,7 @@ use lockkeeper::config::{KeyFile, KeyFileCheck};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::args::Options;
 use crate::guestbook::GuestBook;
@@ -40,6 +40,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         .config_store(&options.dbpath, identities)
         .read()?;
     logging::start(configuration.logging());
+    if let Err(error) = configuration.replica_of(&options.dbpath) {
+        tracing::warn!("what this application writes is not replicated: {error}");
+    }
     let starting = Lockkeeper::builder().configuration(configuration).start();
     let keeper = tokio::select! {
         keeper = starting => keeper?,
@@ -59,16 +62,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 /// Accepts nobody more, finishes what was begun, then flushes the replication.
-async fn stop(web: Web, replication: &Replication, deadline: Duration) -> Result<()> {
+async fn stop(web: Web, replication: &Replication, at_most: Duration) -> Result<()> {
     let began = Instant::now();
-    if timeout(deadline / REQUESTS_SHARE, web.finish())
-        .await
-        .is_err()
-    {
+    let finished = timeout_at(began + at_most / REQUESTS_SHARE, web.finish());
+    if finished.await.is_err() {
         tracing::warn!("requests that did not end are left behind");
     }
-    let left = deadline.saturating_sub(began.elapsed());
-    replication.stop(left).await?;
+    replication.stop(began + at_most).await?;
     tracing::info!("stopped: everything that was committed is in the replica");
     Ok(())
 }

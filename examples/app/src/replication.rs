@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use lockkeeper::{DatabaseState, DatabaseStatus, Lockkeeper};
 use serde::Serialize;
 use tokio::sync::RwLock;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a request may wait for the replica. Ending waits for requests, so it is short.
 const SYNC_MAX: Duration = Duration::from_secs(4);
@@ -70,11 +70,14 @@ impl Replication {
     ///
     /// # Errors
     ///
-    /// If that took longer than `deadline`; the message names what is not durable.
-    pub(crate) async fn stop(&self, deadline: Duration) -> Result<()> {
-        let keeper = self.keeper.write().await.take();
-        match keeper {
-            Some(keeper) => Ok(keeper.stop(deadline).await?),
+    /// If it is not done at `deadline`; the message names what is not durable.
+    pub(crate) async fn stop(&self, deadline: Instant) -> Result<()> {
+        let mut keeper = timeout_at(deadline, self.keeper.write())
+            .await
+            .context("requests that wait for the replica did not end")?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        match keeper.take() {
+            Some(keeper) => Ok(keeper.stop(left).await?),
             None => Ok(()),
         }
     }

@@ -1,14 +1,18 @@
 //! The routes.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use askama::Template;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::timeout;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::guestbook::GuestBook;
@@ -19,6 +23,8 @@ use crate::replication::{Database, Replication};
 const REQUESTS_MAX: usize = 256;
 /// Bytes in a form: the longest message, each character in the longest escape, and some room.
 const BODY_MAX: usize = 32 * 1024;
+/// How long a request may take; by then its sender is gone, or sends on purpose without an end.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// The page loads its own style sheet and nothing else.
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; \
                               base-uri 'none'; frame-ancestors 'none'";
@@ -40,11 +46,19 @@ pub(crate) fn router(guest_book: GuestBook, replication: Replication) -> Router 
         .route("/api/list-endpoints", get(list_endpoints))
         .route("/api/sync", post(sync))
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(in_time))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
         .with_state(App {
             guest_book,
             replication,
         })
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match timeout(REQUEST_MAX, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
 }
 
 #[derive(Deserialize)]
