@@ -290,7 +290,8 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(fail)?;
-    let work = || {
+    // Moved: a runtime may not be dropped on a thread that runs asynchronous code.
+    let work = move || {
         let _entered = runtime.enter();
         work()
     };
