@@ -55,7 +55,7 @@ fn a_second_start_goes_on_where_the_first_ended() {
 #[test]
 fn a_request_that_was_begun_is_finished_before_the_end() {
     let folder = Folder::ready();
-    let app = folder.start();
+    let mut app = folder.start();
     let mut request = begin_a_request(&app.url);
     app.signal(Signal::TERM);
     app.wait_for("stopping");
@@ -72,7 +72,7 @@ fn a_request_that_was_begun_is_finished_before_the_end() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let folder = Folder::ready();
-    let app = folder.start();
+    let mut app = folder.start();
     // Keeps it from ending by itself.
     let _request = begin_a_request(&app.url);
     app.signal(Signal::TERM);

@@ -103,6 +103,7 @@ impl Folder {
         let mut running = Running {
             child,
             lines,
+            log: Vec::new(),
             url: String::new(),
         };
         let line = running.wait_for("listening on http://");
@@ -136,6 +137,7 @@ fn messages(path: &Path) -> Vec<String> {
 pub struct Running {
     child: Child,
     lines: Receiver<String>,
+    log: Vec<String>,
     pub url: String,
 }
 
@@ -180,9 +182,10 @@ impl Running {
 
     /// Waits for a line of the log that contains `text`.
     #[track_caller]
-    pub fn wait_for(&self, text: &str) -> String {
+    pub fn wait_for(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("it says so");
+            self.log.push(line.clone());
             if line.contains(text) {
                 return line;
             }
@@ -194,11 +197,11 @@ impl Running {
         kill_process(pid.expect("a process"), signal).expect("sent");
     }
 
-    /// Waits for the end; returns the rest of the log as well.
+    /// Waits for the end; returns the log as well.
     pub fn ended(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("it ends");
-        let log: Vec<_> = self.lines.iter().collect();
-        (status, log.join("\n"))
+        self.log.extend(self.lines.iter());
+        (status, self.log.join("\n"))
     }
 }
 
