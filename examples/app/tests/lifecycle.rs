@@ -3,10 +3,9 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use rustix::process::Signal;
-use support::Folder;
+use support::{Folder, LATE};
 
 #[track_caller]
 fn flushes_and_exits_with_0(signal: Signal) {
@@ -56,10 +55,10 @@ fn a_second_start_goes_on_where_the_first_ended() {
 fn a_request_that_was_begun_is_finished_before_the_end() {
     let folder = Folder::ready();
     let mut app = folder.start();
-    let mut request = begin_a_request(&app.url);
+    let mut request = app.begin_signing();
     app.signal(Signal::TERM);
     app.wait_for("stopping");
-    request.write_all(b"name=Ada&message=late").unwrap();
+    request.write_all(LATE.as_bytes()).unwrap();
     let mut answer = String::new();
     request.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
@@ -74,26 +73,13 @@ fn a_second_signal_ends_it_at_once() {
     let folder = Folder::ready();
     let mut app = folder.start();
     // Keeps it from ending by itself.
-    let _request = begin_a_request(&app.url);
+    let _request = app.begin_signing();
     app.signal(Signal::TERM);
     app.wait_for("stopping");
     app.signal(Signal::INT);
     let (status, log) = app.ended();
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("SIGINT came again"), "{log}");
-}
-
-/// Sends the head of a request, and returns when the application wants its body.
-fn begin_a_request(url: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
-    let head = "POST /entries HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-                Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 21\r\n\
-                Expect: 100-continue\r\n\r\n";
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = [0; 25];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
-    stream
 }
 
 #[test]

@@ -2,7 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -16,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// The configuration of the README, which sends by itself only after an hour.
-pub const LITESTREAM_YML: &str = "\
+pub(crate) const LITESTREAM_YML: &str = "\
 dbs:
   - path: ./app.db
     replicas:
@@ -24,7 +25,10 @@ dbs:
         path: ./litestream-replicas
         sync-interval: 1h
 ";
-pub const FLAGS: &str = "-age-key age_key.txt -dbpath app.db -addr 127.0.0.1:0";
+pub(crate) const FLAGS: &str = "-age-key age_key.txt -dbpath app.db -addr 127.0.0.1:0";
+
+/// The body of a request that takes its time.
+pub(crate) const LATE: &str = "name=Ada&message=late";
 
 /// A wait that only ends a test that would otherwise hang.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,21 +36,21 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LINES_MAX: usize = 10_000;
 
 /// A folder with a key and a database, and its replica.
-pub struct Folder {
+pub(crate) struct Folder {
     dir: TempDir,
     identities: Identities,
 }
 
 impl Folder {
     /// A folder that is ready to start in.
-    pub fn ready() -> Self {
+    pub(crate) fn ready() -> Self {
         let folder = Self::without_litestream();
         folder.save("litestream", LITESTREAM_YML, "yml");
         folder
     }
 
     /// A folder with nothing in the scope `litestream`.
-    pub fn without_litestream() -> Self {
+    pub(crate) fn without_litestream() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let key = dir.path().join("age_key.txt");
         KeyFile::generate().write(&key).expect("a key");
@@ -55,11 +59,11 @@ impl Folder {
         Self { dir, identities }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn save(&self, scope: &str, text: &str, format: &str) {
+    pub(crate) fn save(&self, scope: &str, text: &str, format: &str) {
         ConfigStore::open(self.path("app.db"))
             .expect("the database")
             .save(&self.identities, scope, text.as_bytes(), format, "test")
@@ -77,7 +81,7 @@ impl Folder {
 
     /// Starts the application, which has to fail; returns what it says on stderr.
     #[track_caller]
-    pub fn fails(&self, flags: &str) -> String {
+    pub(crate) fn fails(&self, flags: &str) -> String {
         let Output { status, stderr, .. } = self.command(flags).output().expect("it runs");
         let stderr = String::from_utf8(stderr).expect("text");
         assert_eq!(status.code(), Some(1), "{flags}: {stderr}");
@@ -85,7 +89,7 @@ impl Folder {
     }
 
     /// Starts the application and waits until it listens.
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         let mut child = self
             .command(FLAGS)
             .stdout(Stdio::null())
@@ -112,7 +116,7 @@ impl Folder {
     }
 
     /// The messages that a restore brings back, oldest first.
-    pub fn restored(&self) -> Vec<String> {
+    pub(crate) fn restored(&self) -> Vec<String> {
         let output = tempfile::tempdir().expect("a folder");
         let path = output.path().join("restored.db");
         let replica = Replica::file(self.path("litestream-replicas")).expect("a replica");
@@ -134,55 +138,73 @@ fn messages(path: &Path) -> Vec<String> {
 }
 
 /// The application at work. It is killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     log: Vec<String>,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 /// What the application answered.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub location: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
 }
 
 impl Running {
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         let request = agent().get(format!("{}{path}", self.url));
         answer(request.call().expect("an answer"))
     }
 
-    pub fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         let request = agent().post(format!("{}{path}", self.url));
         answer(request.send_form(form.iter().copied()).expect("an answer"))
     }
 
     /// Signs the guest book; the message is committed when this returns.
     #[track_caller]
-    pub fn sign(&self, message: &str) {
+    pub(crate) fn sign(&self, message: &str) {
         let answer = self.post("/entries", &[("name", "Ada"), ("message", message)]);
         assert_eq!(answer.status, 303, "{answer:?}");
     }
 
+    /// Sends the head of a request, and returns when the application wants its body, which is
+    /// [`LATE`].
+    pub(crate) fn begin_signing(&self) -> TcpStream {
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let head = format!(
+            "POST /entries HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+             Expect: 100-continue\r\n\r\n",
+            LATE.len()
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = [0; 25];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    }
+
     /// Waits until everything is durable.
     #[track_caller]
-    pub fn sync(&self) {
+    pub(crate) fn sync(&self) {
         let answer = self.post("/api/sync", &[]);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// Waits for a line of the log that contains `text`.
     #[track_caller]
-    pub fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("it says so");
             self.log.push(line.clone());
@@ -192,13 +214,13 @@ impl Running {
         }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process"), signal).expect("sent");
     }
 
     /// Waits for the end; returns the log as well.
-    pub fn ended(mut self) -> (ExitStatus, String) {
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("it ends");
         self.log.extend(self.lines.iter());
         (status, self.log.join("\n"))
