@@ -2,8 +2,8 @@
 
 mod plan;
 
-pub use plan::{Diagnostic, Position, Severity};
 pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Secret, Setting, Value};
+pub use plan::{Diagnostic, Position, Severity};
 
 use lockkeeper_core::fallback;
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
