@@ -59,8 +59,8 @@ impl Pin {
 }
 
 /// Whether a mark taken between the two states is a real one: some frame that was there before it
-/// is not copied after it, so not everything was copied when it was taken. Both states must be of one
-/// log, which its salts tell.
+/// is not copied after it, so not everything was copied when it was taken. Both states must be of
+/// one log, which its salts tell.
 fn holds(before: LogState, after: LogState) -> bool {
     after.frames >= before.frames && after.backfilled < before.frames
 }
