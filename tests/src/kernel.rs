@@ -5,8 +5,8 @@ use std::path::Path;
 
 /// How many locks this process holds on a file.
 ///
-/// Counted descriptor by descriptor: `/proc/locks` is read in pieces, and may leave out a lock while
-/// others come and go. A descriptor that is closed meanwhile counts as one without locks.
+/// Counted descriptor by descriptor: `/proc/locks` is read in pieces, and may leave out a lock
+/// while others come and go. A descriptor that is closed meanwhile counts as one without locks.
 #[must_use]
 pub fn locks_on(path: &Path) -> usize {
     let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
