@@ -25,7 +25,9 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
     let (_, rest) = url.split_once("://")?;
     let mut settings = Vec::new();
     if scheme == "file" {
-        settings.push(("path", Value::Text(rest.into())));
+        // Litestream takes what follows for an absolute path, with or without its slash.
+        let path = String::from("/") + rest.trim_start_matches('/');
+        settings.push(("path", Value::Text(path)));
         return Some(Location {
             kind: scheme,
             settings,

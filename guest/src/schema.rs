@@ -243,8 +243,8 @@ pub static KEYS: &[Key] = &[
     own("url", Kind::Secret, "The place as a URL, instead of `path` and others.").translated("`type` and the keys it stands for"),
 
     replica(ALL, "sync-interval", Kind::Duration(1), "How long commits may wait while others keep coming.").is("1s"),
-    replica(ALL, "max-sync-ltx-files", Kind::Number(0), "The most files sent in a row; 0 for no limit.").is("256"),
-    replica(ALL, "auto-recover", Kind::Flag, "Whether to start afresh where local state does not fit the replica.").is("false"),
+    replica(ALL, "max-sync-ltx-files", Kind::Number(0), "Accepted; files are sent one by one as they are sealed.").is("256"),
+    replica(ALL, "auto-recover", Kind::Flag, "Accepted; local state that does not fit the replica is always replaced, and the log says so.").is("false"),
     replica(ALL, "validation-interval", Kind::Duration(0), "Without effect in Litestream 0.5, too.").ignored("`validation.interval` at the top"),
     replica(ALL, "age.identities", Kind::Texts, "Keys to decrypt with.").refused(AGE),
     replica(ALL, "age.recipients", Kind::Texts, "Keys to encrypt for.").refused(AGE),

@@ -306,6 +306,13 @@ fn urls_are_taken_apart_and_win() {
 }
 
 #[test]
+fn a_file_url_is_absolute_with_or_without_its_slash() {
+    let plan = plan("dbs: [{path: a, replica: {url: 'file://b/c'}}]");
+    let path = setting(&plan.databases[0].replica.settings, "path");
+    assert_eq!(path, Some(&Value::Text("/b/c".into())));
+}
+
+#[test]
 fn an_endpoint_turns_path_style_on() {
     for (keys, expected) in [
         ("endpoint: h", Some(true)),

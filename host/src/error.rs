@@ -1,6 +1,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::policy::Diagnostic;
+
 /// What the caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -20,6 +22,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Error {
@@ -28,6 +31,19 @@ impl Error {
             kind,
             message: message.into(),
             source: None,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// A configuration that is not valid.
+    pub(crate) fn from_diagnostics(diagnostics: Vec<Diagnostic>) -> Self {
+        let list: String = diagnostics
+            .iter()
+            .map(|found| format!("\n  {found}"))
+            .collect();
+        Self {
+            diagnostics,
+            ..Self::invalid(format!("the litestream configuration is not valid:{list}"))
         }
     }
 
@@ -53,6 +69,12 @@ impl Error {
     ) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What is wrong with a configuration, if that is the error; every problem and warning.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
     }
 
     /// What the caller can do about it.

@@ -3,6 +3,9 @@
 mod args;
 mod commands;
 mod flatten;
+mod runtime;
+mod source;
+mod text;
 
 use std::io::Write;
 use std::process::ExitCode;

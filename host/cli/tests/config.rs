@@ -3,53 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use tempfile::TempDir;
+use support::{DUMP, SAVE, YML, fails, ok, quickstart};
 
-const YML: &str = "dbs:\n  - path: ./app.db\n    replica:\n      path: ./litestream-replicas\n";
-const SAVE: &str =
-    "-age-key age_key.txt -dbpath app.db config save -scope litestream litestream.yml";
-const DUMP: &str = "-agekey=age_key.txt --dbpath app.db dump -scope litestream";
-
-fn run(dir: &Path, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lockkeeper"))
-        .args(line.split_whitespace())
-        .current_dir(dir)
-        .env_clear()
-        .output()
-        .expect("lockkeeper starts")
-}
-
-#[track_caller]
-fn ok(dir: &Path, line: &str) -> String {
-    let output = run(dir, line);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{line}: {stderr}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-#[track_caller]
-fn fails(dir: &Path, line: &str, message: &str) {
-    let output = run(dir, line);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
-    assert!(
-        stderr.starts_with("Error: ") && stderr.contains(message),
-        "{line}: {stderr}"
-    );
-    assert!(!stderr.contains("AGE-SECRET-KEY"), "{line}: {stderr}");
-}
-
-fn quickstart() -> TempDir {
-    let dir = tempfile::tempdir().expect("temp dir");
-    fs::write(dir.path().join("litestream.yml"), YML).expect("write");
-    ok(dir.path(), "keygen -o age_key.txt");
-    ok(dir.path(), "-dbpath app.db app create");
-    ok(dir.path(), SAVE);
-    dir
-}
+mod support;
 
 #[test]
 fn quickstart_saves_encrypted_and_dumps_the_same_bytes() {
@@ -69,10 +27,13 @@ fn quickstart_saves_encrypted_and_dumps_the_same_bytes() {
 #[test]
 fn history_diff_and_rollback_keep_order_within_a_second() {
     let dir = quickstart();
-    fs::write(dir.path().join("litestream.yml"), "dbs: []\n").expect("write");
+    let other = YML.replace("./litestream-replicas", "./other");
+    fs::write(dir.path().join("litestream.yml"), &other).expect("write");
     ok(dir.path(), SAVE);
-    assert_eq!(ok(dir.path(), DUMP), "dbs: []\n");
-    assert!(ok(dir.path(), "-dbpath app.db diff -scope litestream 1").contains("+dbs: []"));
+    assert_eq!(ok(dir.path(), DUMP), other);
+    assert!(
+        ok(dir.path(), "-dbpath app.db diff -scope litestream 1").contains("+      path: ./other")
+    );
     ok(
         dir.path(),
         "-dbpath app.db config rollback -scope litestream 1",

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod fallback;
+pub mod guard;
 pub mod inventory;
 pub mod policy;
 pub mod restore;
+pub mod text;
 pub mod watermarks;

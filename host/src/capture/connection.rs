@@ -57,6 +57,17 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Whether SQLite reads the file as a database. Leaves its log as it is.
+pub(crate) fn is_database(path: &Path) -> bool {
+    // SQLite takes an empty file for a database, but nothing was ever committed to it.
+    let holds_something = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+    holds_something
+        && open(path, Duration::ZERO).is_ok_and(|connection| {
+            let version = connection.query_row("PRAGMA schema_version", [], |_| Ok(()));
+            version.is_ok()
+        })
+}
+
 /// Asks SQLite not to delete the log when this connection is the last to close: without it the
 /// next start could not tell what was written meanwhile.
 fn keep_log_on_close(connection: &Connection) {

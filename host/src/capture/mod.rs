@@ -21,6 +21,7 @@ use lockkeeper_ltx::{Encoder, Header, PageEncoding, PageSize, Pgno, Txid, TxidRa
 use rusqlite::Connection;
 
 use self::connection::CheckpointMode;
+pub(crate) use self::connection::is_database;
 use self::image::Image;
 use self::log::{FrameMap, LogFile, Position, Run};
 use self::pin::Pin;

@@ -3,25 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{FileName, Level, PageEncoding, Txid, TxidRange};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
-use super::upload;
+use super::upload::Uploads;
 use super::watch::LogWatcher;
-use super::worker::{Turn, Worker};
-use crate::capture::{Capture, CaptureOptions, Snapshot};
+use super::worker::{PermittedSnapshot, Turn, Worker};
+use crate::capture::{Capture, CaptureOptions};
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
-use crate::spool::{Spool, default_meta_path};
+use crate::spool::Spool;
 use crate::store::Replica;
 use crate::{Error, Result};
 
 /// How long a database that cannot be opened is left alone, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long the replica may take to be listed at the start.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the handle asks of a database.
 pub(crate) enum Command {
@@ -39,6 +42,7 @@ pub(crate) struct Database {
     pub(crate) encoding: PageEncoding,
     pub(crate) shared: Arc<DatabaseShared>,
     pub(crate) watcher: Arc<LogWatcher>,
+    pub(crate) snapshot_permits: Arc<Semaphore>,
 }
 
 impl Database {
@@ -90,30 +94,41 @@ impl Database {
     }
 
     async fn replicate(&self, commands: &mut mpsc::Receiver<Command>) -> Result<()> {
-        let files = self.replica.list_all().await?;
-        let spool = self.open_spool().await?;
-        let (spool, base, durable) = self.reconcile(spool, &files).await?;
+        let meta = self.settings.meta_path();
+        let spool = {
+            let meta = meta.clone();
+            blocking(move || Spool::open(&meta)).await?
+        };
+        let (spool, remote, base) = match self.list().await {
+            Ok(remote) => {
+                let (spool, base) = self.reconcile(spool, &remote).await?;
+                (spool, Some(remote), base)
+            }
+            // What is committed is captured all the same, and sent when the replica is back.
+            Err(error) => (self.unless_it_is_new(spool, error).await?, None, None),
+        };
         let worker = self.open_worker(spool, base).await?;
-        self.shared.restart(worker.capture.last(), durable);
-        self.shared.update(|marks| {
-            marks.snapshots = Some(
-                files
-                    .iter()
-                    .filter(|file| file.level == Level::SNAPSHOT)
-                    .copied()
-                    .collect(),
-            );
-            marks.snapshot_running = false;
-            marks.consecutive_failures = 0;
-        });
-        self.shared.set_state(DatabaseState::Replicating);
+        self.shared.restart(worker.capture.last());
+        if let Some(remote) = &remote {
+            self.shared.reached(remote.last(), remote.snapshots());
+            self.shared.set_state(DatabaseState::Replicating);
+        }
         let (snapshots, snapshot_requests) = mpsc::channel(1);
-        let uploads = upload::run(
-            &self.replica,
-            Arc::clone(&self.shared),
-            self.reader().await?,
-            snapshot_requests,
-        );
+        let (captured, capture_ended) = watch::channel(false);
+        let uploads = Uploads {
+            replica: &self.replica,
+            shared: &self.shared,
+            spool: blocking(move || Spool::open(&meta).map(Arc::new)).await?,
+            sealed_before: worker.capture.last(),
+            retry_at_end: self.settings.shutdown_retry,
+            ended: capture_ended,
+        };
+        let uploads = async {
+            if remote.is_none() {
+                uploads.reach().await?;
+            }
+            uploads.run(snapshot_requests).await
+        };
         tokio::pin!(uploads);
         let capture = self.capture(worker, commands, snapshots);
         tokio::select! {
@@ -121,71 +136,72 @@ impl Database {
             // The last commits are sealed: what is left is to send them.
             result = capture => {
                 result?;
+                captured.send_replace(true);
                 uploads.await
             }
         }
     }
 
-    fn meta_path(&self) -> std::path::PathBuf {
-        self.settings
-            .meta_path
-            .clone()
-            .unwrap_or_else(|| default_meta_path(&self.settings.path))
+    async fn list(&self) -> Result<Remote> {
+        let listing = tokio::time::timeout(LIST_TIMEOUT, self.replica.list_all());
+        let files = listing
+            .await
+            .map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))??;
+        Ok(Remote { files })
     }
 
-    async fn open_spool(&self) -> Result<Spool> {
-        let meta = self.meta_path();
-        blocking(move || Spool::open(&meta)).await
+    /// Without local files nothing says which transaction is next, so the replica must.
+    async fn unless_it_is_new(&self, spool: Spool, error: Error) -> Result<Spool> {
+        let (spool, is_new) = blocking(move || {
+            let is_new = spool.newest()?.is_none();
+            Ok((spool, is_new))
+        })
+        .await?;
+        if is_new {
+            return Err(error);
+        }
+        tracing::warn!(
+            database = %self.settings.path.display(), %error,
+            "the replica cannot be reached; what is committed is kept here until it can"
+        );
+        self.shared
+            .set_state(DatabaseState::ReplicaFailing(error.to_string()));
+        Ok(spool)
     }
 
-    async fn reader(&self) -> Result<Arc<Spool>> {
-        self.open_spool().await.map(Arc::new)
-    }
-
-    /// Compares the local files with the replica. Returns the transaction the next file follows, if
-    /// the local files do not say it, and the last one that is in the replica.
-    async fn reconcile(
-        &self,
-        spool: Spool,
-        files: &[ReplicaFile],
-    ) -> Result<(Spool, Option<Txid>, Option<Txid>)> {
-        let remote_max = files.iter().map(|file| file.name.range().max()).max();
-        let newest_l0 = files
-            .iter()
-            .filter(|f| f.level == Level::L0)
-            .max_by_key(|f| f.name);
-        let remote = newest_l0.map(|file| (file.name, file.size));
+    /// Makes the local files go on where the replica ends. Returns the transaction that the next
+    /// file follows, if the local files do not say it.
+    async fn reconcile(&self, spool: Spool, remote: &Remote) -> Result<(Spool, Option<Txid>)> {
+        let local = remote.clone();
         let (spool, in_step) = blocking(move || {
-            let in_step = local_continues(&spool, remote_max, remote)?;
+            let in_step = local_continues(&spool, &local)?;
             if !in_step {
                 spool.clear()?;
             }
             Ok((spool, in_step))
         })
         .await?;
-        if in_step {
-            return Ok((spool, None, remote_max));
-        }
-        let Some(remote_max) = remote_max else {
-            return Ok((spool, None, None));
+        let (false, Some(last)) = (in_step, remote.last()) else {
+            return Ok((spool, None));
         };
         tracing::warn!(
-            database = %self.settings.path.display(), %remote_max,
+            database = %self.settings.path.display(), replica_at = %last,
             "the replica is not what the local state says; going on from the replica"
         );
-        let name = FileName::new(TxidRange::single(remote_max));
-        if let Some(body) = self.replica.get(Level::L0, name).await? {
-            let bytes = crate::store::collect(body).await?;
-            let spool = blocking(move || {
-                let mut draft = spool.create(remote_max)?;
-                draft.write(&bytes)?;
-                draft.seal()?;
-                Ok(spool)
-            })
-            .await?;
-            return Ok((spool, Some(remote_max), Some(remote_max)));
-        }
-        Ok((spool, Some(remote_max), Some(remote_max)))
+        // With its newest file at hand the log may show that nothing was missed.
+        let name = FileName::new(TxidRange::single(last));
+        let Some(body) = self.replica.get(Level::L0, name).await? else {
+            return Ok((spool, Some(last)));
+        };
+        let bytes = crate::store::collect(body).await?;
+        let spool = blocking(move || {
+            let mut draft = spool.create(last)?;
+            draft.write(&bytes)?;
+            draft.seal()?;
+            Ok(spool)
+        })
+        .await?;
+        Ok((spool, Some(last)))
     }
 
     async fn open_worker(&self, spool: Spool, base: Option<Txid>) -> Result<Box<Worker>> {
@@ -196,9 +212,10 @@ impl Database {
             encoding: self.encoding,
         };
         let (settings, policy) = (self.settings.clone(), self.policy.clone());
+        let snapshots = Arc::clone(&self.snapshot_permits);
         blocking(move || {
             let capture = Capture::open(options, spool, base)?;
-            Ok(Box::new(Worker::new(capture, settings, policy)))
+            Ok(Box::new(Worker::new(capture, settings, policy, snapshots)))
         })
         .await
     }
@@ -207,7 +224,7 @@ impl Database {
         &self,
         mut worker: Box<Worker>,
         commands: &mut mpsc::Receiver<Command>,
-        snapshots: mpsc::Sender<Snapshot>,
+        snapshots: mpsc::Sender<PermittedSnapshot>,
     ) -> Result<()> {
         let wake = Arc::new(Notify::new());
         let mut log = self.settings.path.as_os_str().to_owned();
@@ -263,52 +280,6 @@ impl Database {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
-}
-
-/// Whether the local files go on where the replica ends.
-fn local_continues(
-    spool: &Spool,
-    remote_max: Option<Txid>,
-    remote_newest: Option<(FileName, u64)>,
-) -> Result<bool> {
-    let Some(newest) = spool.newest()? else {
-        return Ok(remote_max.is_none());
-    };
-    let last = newest.name.range().max();
-    let Some(remote_max) = remote_max else {
-        // Nothing is there: everything must still be here.
-        return has_all(spool, Txid::FIRST, last);
-    };
-    if remote_max > last {
-        return Ok(false);
-    }
-    // The same file on both sides shows that nobody else went on from here.
-    if let Some((name, size)) = remote_newest
-        && name.range().max() == remote_max
-        && spool.names()?.contains(&name)
-        && spool.size(name)? != size
-    {
-        return Ok(false);
-    }
-    match remote_max.next() {
-        Some(next) if next <= last => has_all(spool, next, last),
-        _ => Ok(true),
-    }
-}
-
-fn has_all(spool: &Spool, first: Txid, last: Txid) -> Result<bool> {
-    let names = spool.names()?;
-    let mut wanted = Some(first);
-    while let Some(txid) = wanted.filter(|txid| *txid <= last) {
-        if names
-            .binary_search(&FileName::new(TxidRange::single(txid)))
-            .is_err()
-        {
-            return Ok(false);
-        }
-        wanted = txid.next();
-    }
-    Ok(true)
 }
 
 /// Runs blocking work on the pool of the runtime.

@@ -1,6 +1,9 @@
 //! Drives the replication of every database of one configuration.
 
 mod database;
+mod directory;
+mod fleet;
+mod reconcile;
 mod status;
 mod upload;
 mod watch;
@@ -10,76 +13,93 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{oneshot, watch as signal};
 
-use self::database::{Command, Database};
-use self::status::DatabaseShared;
+use self::database::Command;
+pub(crate) use self::fleet::Common;
+use self::fleet::{Fleet, Handle};
 pub use self::status::{DatabaseState, DatabaseStatus, Status};
+pub(crate) use self::watch::LogWatcher;
+use crate::builder::Builder;
+use crate::configuration::Entry;
 use crate::{Error, Result};
 
-/// Commands that wait for a database task.
-const COMMANDS_MAX: usize = 16;
 /// Threads for work that blocks, shared by all databases.
-const BLOCKING_THREADS: usize = 4;
+const BLOCKING_THREADS: usize = 8;
 
 /// Replication that runs on a thread of its own, beside the application.
 ///
 /// Keep it for as long as the application writes, and end it with [`Lockkeeper::stop`] while the
 /// application's own connections are still open. Dropping it ends replication without a flush:
 /// what was committed is then sent after the next start.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn example() -> lockkeeper::Result<()> {
+/// let keeper = lockkeeper::Lockkeeper::builder()
+///     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+///     .start()
+///     .await?;
+/// // … the application writes to app.db …
+/// keeper.sync().await?; // everything committed until here is durable
+/// keeper.stop(std::time::Duration::from_secs(15)).await
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Lockkeeper {
-    databases: Vec<Handle>,
-    /// Ends when every database task has ended.
+    fleet: Arc<Fleet>,
+    /// Dropped without a value, it ends the thread at once.
+    stopping: signal::Sender<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
     ended: Option<oneshot::Receiver<()>>,
 }
 
-#[derive(Debug)]
-struct Handle {
-    commands: mpsc::Sender<Command>,
-    shared: Arc<DatabaseShared>,
-}
-
 impl Lockkeeper {
-    /// Starts replication of these databases.
-    pub(crate) fn spawn(databases: Vec<Database>) -> Result<Self> {
+    /// Says what to replicate, and how.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts replication of what the entries name.
+    pub(crate) fn spawn(entries: Vec<Entry>, common: Common) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("lockkeeper-io")
             .build()
             .map_err(|error| Error::unavailable("cannot start a runtime").with_source(error))?;
-        let (mut handles, mut tasks) = (Vec::new(), Vec::new());
-        for database in databases {
-            let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-            handles.push(Handle {
-                commands,
-                shared: Arc::clone(&database.shared),
-            });
-            tasks.push((database, receiver));
-        }
+        let fleet = Arc::new(Fleet::new(common));
+        let (stopping, stop) = signal::channel(false);
         let (ending, ended) = oneshot::channel();
+        let mut directories = Vec::new();
+        {
+            // Tasks are made here, so that a caller sees every database as soon as this returns.
+            let _context = runtime.enter();
+            for entry in entries {
+                match entry {
+                    Entry::File(settings) => fleet.add(settings)?,
+                    Entry::Directory(settings) => directories.push(tokio::spawn(directory::run(
+                        settings,
+                        Arc::clone(&fleet),
+                        stop.clone(),
+                    ))),
+                }
+            }
+        }
+        let members = Arc::clone(&fleet);
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
             .spawn(move || {
-                runtime.block_on(async move {
-                    let tasks: Vec<_> = tasks
-                        .into_iter()
-                        .map(|(database, commands)| tokio::spawn(database.run(commands)))
-                        .collect();
-                    for task in tasks {
-                        if let Err(error) = task.await {
-                            tracing::error!(%error, "a database task died");
-                        }
-                    }
-                });
+                runtime.block_on(run(members, directories, stop));
                 // A handle that was dropped does not listen.
                 let _ = ending.send(());
             })
             .map_err(|error| Error::unavailable("cannot start a thread").with_source(error))?;
         Ok(Self {
-            databases: handles,
+            fleet,
+            stopping,
             thread: Some(thread),
             ended: Some(ended),
         })
@@ -96,26 +116,19 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync(&self) -> Result<()> {
+        let stopped = || Error::unavailable("replication has stopped");
         let mut targets = Vec::new();
-        for handle in &self.databases {
+        for handle in self.fleet.members() {
             let (reply, answer) = oneshot::channel();
-            let stopped = || Error::unavailable("replication has stopped");
-            handle
-                .commands
-                .send(Command::Sync(reply))
-                .await
-                .map_err(|_| stopped())?;
+            let sent = handle.commands.send(Command::Sync(reply)).await;
+            sent.map_err(|_| stopped())?;
             targets.push((handle, answer));
         }
         for (handle, answer) in targets {
-            let spooled = answer
-                .await
-                .map_err(|_| Error::unavailable("replication has stopped"))??;
+            let spooled = answer.await.map_err(|_| stopped())??;
             let mut durable = handle.shared.subscribe_durable();
-            durable
-                .wait_for(|durable| *durable >= spooled)
-                .await
-                .map_err(|_| Error::unavailable("replication has stopped"))?;
+            let reached = durable.wait_for(|durable| *durable >= spooled).await;
+            reached.map_err(|_| stopped())?;
         }
         Ok(())
     }
@@ -123,9 +136,9 @@ impl Lockkeeper {
     /// How far each database is.
     #[must_use]
     pub fn status(&self) -> Status {
+        let members = self.fleet.members();
         Status {
-            databases: self
-                .databases
+            databases: members
                 .iter()
                 .map(|handle| handle.shared.status())
                 .collect(),
@@ -139,45 +152,54 @@ impl Lockkeeper {
     /// `Unavailable` if that took longer than `deadline`; the message names what is not durable.
     /// It is on the local disk, and is sent after the next start.
     pub async fn stop(mut self, deadline: Duration) -> Result<()> {
-        for handle in &self.databases {
-            // A task that has ended needs no command.
-            let _ = handle.commands.send(Command::Stop).await;
-        }
+        let members = self.fleet.members();
+        self.stopping.send_replace(true);
         if let Some(ended) = self.ended.take()
             && tokio::time::timeout(deadline, ended).await.is_err()
         {
-            return Err(self.not_durable(deadline));
+            return Err(not_durable(&members, deadline));
         }
         if let Some(thread) = self.thread.take() {
             thread
                 .join()
                 .map_err(|_| Error::internal("the replication thread panicked"))?;
         }
-        let failed: Vec<_> = self
-            .databases
-            .iter()
-            .filter(|h| !h.shared.is_settled())
-            .collect();
-        if failed.is_empty() {
+        if members.iter().all(|handle| handle.shared.is_settled()) {
             Ok(())
         } else {
-            Err(self.not_durable(deadline))
+            Err(not_durable(&members, deadline))
         }
     }
+}
 
-    fn not_durable(&self, deadline: Duration) -> Error {
-        let behind: Vec<String> = self
-            .databases
-            .iter()
-            .filter(|handle| !handle.shared.is_settled())
-            .map(|handle| handle.shared.backlog())
-            .collect();
-        Error::unavailable(format!(
-            "stopped after {}, not durable: {}",
-            humantime::format_duration(deadline),
-            behind.join("; ")
-        ))
+/// Runs until told to stop, then until everything is sent; or until nobody is there to tell.
+async fn run(
+    fleet: Arc<Fleet>,
+    directories: Vec<tokio::task::JoinHandle<()>>,
+    mut stop: signal::Receiver<bool>,
+) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        tracing::warn!("replication was dropped without a stop: what is committed is not flushed");
+        return;
     }
+    // Otherwise a directory could add a database that nobody stops.
+    for directory in directories {
+        let _ = directory.await;
+    }
+    fleet.stop().await;
+}
+
+fn not_durable(members: &[Handle], deadline: Duration) -> Error {
+    let behind: Vec<String> = members
+        .iter()
+        .filter(|handle| !handle.shared.is_settled())
+        .map(|handle| handle.shared.backlog())
+        .collect();
+    Error::unavailable(format!(
+        "stopped after {}, not durable: {}",
+        humantime::format_duration(deadline),
+        behind.join("; ")
+    ))
 }
 
 #[cfg(test)]

@@ -88,14 +88,27 @@ impl DatabaseShared {
         }
     }
 
-    /// Both marks at the start of a run; they may go back when a replica was taken over.
-    pub(crate) fn restart(&self, spooled: Option<Txid>, durable: Option<Txid>) {
+    /// The start of a run. What the replica holds is not known yet; what it held is still there.
+    pub(crate) fn restart(&self, spooled: Option<Txid>) {
         {
             let mut marks = self.lock();
             marks.spooled = spooled;
-            marks.durable = durable;
+            marks.durable = marks.durable.min(spooled);
+            marks.snapshots = None;
+            marks.snapshot_running = false;
+            marks.consecutive_failures = 0;
         }
         self.spooled.send_replace(spooled);
+    }
+
+    /// The replica was listed: this is in it.
+    pub(crate) fn reached(&self, durable: Option<Txid>, snapshots: Vec<ReplicaFile>) {
+        {
+            let mut marks = self.lock();
+            marks.durable = durable;
+            marks.snapshots = Some(snapshots);
+            marks.consecutive_failures = 0;
+        }
         self.durable.send_replace(durable);
     }
 

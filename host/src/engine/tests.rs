@@ -6,10 +6,9 @@ use lockkeeper_ltx::{Level, PageEncoding};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::watch::LogWatcher;
 use super::*;
 use crate::restore::{RestoreOptions, restore};
-use crate::settings::DatabaseSettings;
+use crate::settings::{DatabaseSettings, DirectorySettings, ReplicaPlace, ReplicaSettings};
 use crate::store::Replica;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,22 +25,26 @@ fn application(dir: &Path) -> Connection {
 }
 
 fn start(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> Lockkeeper {
-    let mut settings = DatabaseSettings::new(dir.join("app.db"));
-    settings.sync_interval = Duration::from_millis(50);
+    start_entry(Entry::File(settings(dir, change)))
+}
+
+fn settings(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> DatabaseSettings {
+    let replica = ReplicaSettings {
+        place: ReplicaPlace::File(dir.join("replica")),
+        sync_interval: Duration::from_millis(50),
+    };
+    let mut settings = DatabaseSettings::new(dir.join("app.db"), replica);
     change(&mut settings);
-    let replica = Replica::file(dir.join("replica")).unwrap();
-    Lockkeeper::spawn(vec![Database {
-        shared: Arc::new(DatabaseShared::new(
-            settings.path.clone(),
-            replica.store().describe(),
-        )),
-        settings,
-        replica,
-        policy: crate::policy::Policy::default(),
+    settings
+}
+
+fn start_entry(entry: Entry) -> Lockkeeper {
+    let common = Common {
+        policy: crate::policy::Policy::built_in(),
         encoding: PageEncoding::Block,
         watcher: Arc::new(LogWatcher::new()),
-    }])
-    .unwrap()
+    };
+    Lockkeeper::spawn(vec![entry], common).unwrap()
 }
 
 fn insert(app: &Connection) {
@@ -117,7 +120,7 @@ async fn commits_are_sent_without_being_asked_for_and_a_snapshot_is_taken() {
     for _ in 0..50 {
         insert(&app);
     }
-    let mut durable = keeper.databases[0].shared.subscribe_durable();
+    let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
     durable.wait_for(Option::is_some).await.unwrap();
     while keeper.status().databases[0].snapshot.is_none() {
         tokio::time::timeout(DEADLINE, durable.changed()).await.ok();
@@ -171,4 +174,105 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
     }
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_committed_while_the_replica_is_away_is_sent_when_it_is_back() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |_| {});
+    insert(&app);
+    keeper.stop(DEADLINE).await.unwrap();
+    // A file where the folder was: nothing can be listed or written.
+    let (replica, away) = (dir.path().join("replica"), dir.path().join("away"));
+    std::fs::rename(&replica, &away).unwrap();
+    std::fs::write(&replica, "").unwrap();
+    let keeper = start(dir.path(), |_| {});
+    let first = loop {
+        let status = keeper.status().databases.remove(0);
+        if matches!(status.state, DatabaseState::ReplicaFailing(_)) {
+            break status.spooled;
+        }
+        tokio::task::yield_now().await;
+    };
+    insert(&app);
+    let mut spooled = keeper.fleet.members()[0].shared.subscribe_spooled();
+    spooled.wait_for(|txid| *txid > first).await.unwrap();
+    std::fs::remove_file(&replica).unwrap();
+    std::fs::rename(&away, &replica).unwrap();
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(restored_rows(dir.path()).await, 2);
+}
+
+#[tokio::test]
+async fn a_lost_local_file_that_was_not_sent_is_made_up_for() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |_| {});
+    insert(&app);
+    keeper.stop(DEADLINE).await.unwrap();
+    let (replica, away) = (dir.path().join("replica"), dir.path().join("away"));
+    std::fs::rename(&replica, &away).unwrap();
+    std::fs::write(&replica, "").unwrap();
+    let keeper = start(dir.path(), |_| {});
+    let mut spooled = keeper.fleet.members()[0].shared.subscribe_spooled();
+    let first = *spooled.wait_for(Option::is_some).await.unwrap();
+    insert(&app);
+    spooled.wait_for(|txid| *txid > first).await.unwrap();
+    let lost = first.and_then(lockkeeper_ltx::Txid::next).unwrap();
+    let local = dir.path().join(".app.db-litestream/ltx/0");
+    std::fs::write(local.join(format!("{lost}-{lost}.ltx")), "damaged").unwrap();
+    std::fs::remove_file(&replica).unwrap();
+    std::fs::rename(&away, &replica).unwrap();
+    while keeper.sync().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(restored_rows(dir.path()).await, 2);
+}
+
+#[tokio::test]
+async fn databases_of_a_watched_directory_come_and_go() {
+    let (dir, first) = fixture();
+    insert(&first);
+    std::fs::write(
+        dir.path().join("notes.db"),
+        "not a database, but named like one",
+    )
+    .unwrap();
+    let keeper = start_entry(Entry::Directory(DirectorySettings {
+        path: dir.path().to_owned(),
+        pattern: glob::Pattern::new("*.db").unwrap(),
+        recursive: true,
+        watch: true,
+        meta_path: None,
+        meta_dir: None,
+        database: settings(dir.path(), |_| {}),
+    }));
+    let until = |count| {
+        let keeper = &keeper;
+        async move {
+            while keeper.status().databases.len() != count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    until(1).await;
+    std::fs::create_dir(dir.path().join("more")).unwrap();
+    let second = application(&dir.path().join("more"));
+    insert(&second);
+    insert(&second);
+    until(2).await;
+    while keeper.sync().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    for (relative, expected) in [("app.db", 1), ("more/app.db", 2)] {
+        let output = tempfile::tempdir().unwrap();
+        let path = output.path().join("restored.db");
+        let replica = Replica::file(dir.path().join("replica").join(relative)).unwrap();
+        restore(&replica, RestoreOptions::new(&path)).await.unwrap();
+        assert_eq!(rows(&path), expected, "{relative}");
+    }
+    drop(second);
+    std::fs::remove_dir_all(dir.path().join("more")).unwrap();
+    until(1).await;
+    keeper.stop(DEADLINE).await.unwrap();
 }

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use futures::stream;
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::database::blocking;
+use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
+use super::worker::PermittedSnapshot;
 use crate::capture::Snapshot;
 use crate::spool::Spool;
 use crate::store::{Body, Replica, body_from_file};
@@ -23,94 +25,161 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Pieces of a snapshot that wait for the store.
 const SNAPSHOT_QUEUE: usize = 4;
 
-/// Sends until capture has ended and everything it sealed is durable.
-pub(super) async fn run(
-    replica: &Replica,
-    shared: Arc<DatabaseShared>,
-    spool: Arc<Spool>,
-    mut snapshots: mpsc::Receiver<Snapshot>,
-) -> Result<()> {
-    let mut spooled = shared.subscribe_spooled();
-    let mut open = true;
-    loop {
-        let marks = shared.marks();
-        if marks.durable < marks.spooled {
-            let next = marks.durable.map_or(Some(Txid::FIRST), Txid::next);
-            let Some(txid) = next else {
-                return Err(Error::internal("transaction ids are used up"));
-            };
-            send_until_confirmed(replica, &shared, &spool, txid).await?;
-            continue;
+/// Sends what capture seals.
+pub(super) struct Uploads<'a> {
+    pub(super) replica: &'a Replica,
+    pub(super) shared: &'a DatabaseShared,
+    pub(super) spool: Arc<Spool>,
+    /// The last file of an earlier run.
+    pub(super) sealed_before: Option<Txid>,
+    /// How long to wait after a failed upload once capture has ended.
+    pub(super) retry_at_end: Duration,
+    /// Turns true when capture has ended.
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+impl Uploads<'_> {
+    /// Waits for a replica that could not be listed at the start.
+    ///
+    /// # Errors
+    ///
+    /// If it turns out to be out of step with the local files.
+    pub(super) async fn reach(&self) -> Result<()> {
+        let mut pause = RETRY_MIN;
+        loop {
+            match self.replica.list_all().await {
+                Ok(files) => {
+                    let remote = Remote { files };
+                    let (spool, seen) = (Arc::clone(&self.spool), remote.clone());
+                    if !blocking(move || local_continues(&spool, &seen)).await? {
+                        return Err(Error::unavailable(format!(
+                            "{} went on without the local files; starting again from there",
+                            self.replica
+                        )));
+                    }
+                    self.shared.reached(remote.last(), remote.snapshots());
+                    self.shared.set_state(DatabaseState::Replicating);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.failed("cannot list the replica", &error, &mut pause)
+                        .await
+                }
+            }
         }
-        if !open {
-            return Ok(());
+    }
+
+    /// Sends until capture has ended and everything it sealed is durable. A snapshot that is
+    /// being sent then is given up: it adds nothing to what can be restored.
+    pub(super) async fn run(&self, snapshots: mpsc::Receiver<PermittedSnapshot>) -> Result<()> {
+        tokio::select! {
+            result = self.send_files() => result,
+            () = self.send_snapshots(snapshots) => Ok(()),
+        }
+    }
+
+    async fn send_files(&self) -> Result<()> {
+        let mut spooled = self.shared.subscribe_spooled();
+        let mut ended = self.ended.clone();
+        loop {
+            let marks = self.shared.marks();
+            if marks.durable < marks.spooled {
+                let next = marks.durable.map_or(Some(Txid::FIRST), Txid::next);
+                let txid = next.ok_or_else(|| Error::internal("transaction ids are used up"))?;
+                self.send_until_confirmed(txid).await?;
+            } else if *ended.borrow_and_update() {
+                return Ok(());
+            } else {
+                tokio::select! {
+                    changed = spooled.changed() => changed,
+                    changed = ended.changed() => changed,
+                }
+                .map_err(|_| Error::internal("the capture of the database is gone"))?;
+            }
+        }
+    }
+
+    /// One transaction; the next is not sent before the replica has this one.
+    ///
+    /// # Errors
+    ///
+    /// If the local file cannot be read or is damaged: no other try helps.
+    async fn send_until_confirmed(&self, txid: Txid) -> Result<()> {
+        let mut pause = RETRY_MIN;
+        loop {
+            let (name, file, created_ms) = self.open_local(txid).await?;
+            let started = Instant::now();
+            let body = body_from_file(file);
+            match self.replica.put(Level::L0, name, created_ms, body).await {
+                Ok(bytes) => {
+                    tracing::debug!(%txid, bytes, "durable");
+                    self.shared.confirmed(txid, started.elapsed());
+                    self.shared.set_state(DatabaseState::Replicating);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.failed(&format!("cannot send {txid}"), &error, &mut pause)
+                        .await;
+                }
+            }
+        }
+    }
+
+    /// Files of an earlier run are read to their end first: a power cut may have damaged them, and
+    /// damage must not be sent.
+    async fn open_local(&self, txid: Txid) -> Result<(FileName, std::fs::File, i64)> {
+        let name = FileName::new(TxidRange::single(txid));
+        let is_old = Some(txid) <= self.sealed_before;
+        let spool = Arc::clone(&self.spool);
+        blocking(move || {
+            let header = if is_old {
+                spool.verify(name)?
+            } else {
+                spool.header(name)?
+            };
+            Ok((name, spool.open_file(name)?, header.timestamp_ms))
+        })
+        .await
+    }
+
+    /// Records a failure and waits: longer each time, but not once capture has ended.
+    async fn failed(&self, what: &str, error: &Error, pause: &mut Duration) {
+        self.shared.update(|marks| {
+            marks.consecutive_failures = marks.consecutive_failures.saturating_add(1);
+        });
+        tracing::warn!(%error, "{what}; it is tried again");
+        self.shared
+            .set_state(DatabaseState::ReplicaFailing(error.to_string()));
+        let mut ended = self.ended.clone();
+        if *ended.borrow_and_update() {
+            tokio::time::sleep(self.retry_at_end).await;
+            return;
         }
         tokio::select! {
-            changed = spooled.changed() => {
-                changed.map_err(|_| Error::internal("the watermarks are gone"))?;
-            }
-            request = snapshots.recv() => match request {
-                Some(snapshot) => send_snapshot(replica, &shared, snapshot).await,
-                None => open = false,
-            },
+            () = tokio::time::sleep(jitter(*pause)) => {}
+            // The last tries begin at once.
+            _ = ended.changed() => {}
         }
+        *pause = pause.saturating_mul(2).min(RETRY_MAX);
     }
-}
 
-/// One transaction; the next is not sent before the replica has this one.
-async fn send_until_confirmed(
-    replica: &Replica,
-    shared: &DatabaseShared,
-    spool: &Arc<Spool>,
-    txid: Txid,
-) -> Result<()> {
-    let mut pause = RETRY_MIN;
-    loop {
-        let started = Instant::now();
-        match send(replica, spool, txid).await {
-            Ok(bytes) => {
-                tracing::debug!(%txid, bytes, "durable");
-                shared.confirmed(txid, started.elapsed());
-                shared.set_state(DatabaseState::Replicating);
-                return Ok(());
+    /// A snapshot that fails is not lost work to grieve for: the policy asks again.
+    async fn send_snapshots(&self, mut snapshots: mpsc::Receiver<PermittedSnapshot>) {
+        while let Some((snapshot, _permit)) = snapshots.recv().await {
+            let txid = snapshot.txid;
+            match put_snapshot(self.replica, snapshot).await {
+                Ok(file) => {
+                    tracing::info!(%txid, bytes = file.size, "snapshot durable");
+                    self.shared
+                        .update(|marks| marks.snapshots.get_or_insert_default().push(file));
+                }
+                Err(error) => tracing::warn!(%txid, %error, "snapshot failed; it is tried again"),
             }
-            Err(error) => {
-                shared.update(|marks| {
-                    marks.consecutive_failures = marks.consecutive_failures.saturating_add(1);
-                });
-                tracing::warn!(%txid, %error, "upload failed; it is tried again");
-                shared.set_state(DatabaseState::ReplicaFailing(error.to_string()));
-                tokio::time::sleep(jitter(pause)).await;
-                pause = pause.saturating_mul(2).min(RETRY_MAX);
-            }
+            self.shared.update(|marks| marks.snapshot_running = false);
         }
+        // The files decide when everything is sent.
+        std::future::pending().await
     }
-}
-
-async fn send(replica: &Replica, spool: &Arc<Spool>, txid: Txid) -> Result<u64> {
-    let name = FileName::new(TxidRange::single(txid));
-    let spool = Arc::clone(spool);
-    let (file, created_ms) = blocking(move || {
-        let created_ms = spool.header(name)?.timestamp_ms;
-        Ok((spool.open_file(name)?, created_ms))
-    })
-    .await?;
-    replica
-        .put(Level::L0, name, created_ms, body_from_file(file))
-        .await
-}
-
-/// A snapshot that fails is not lost work to grieve for: the policy asks again.
-async fn send_snapshot(replica: &Replica, shared: &DatabaseShared, snapshot: Snapshot) {
-    let txid = snapshot.txid;
-    match put_snapshot(replica, snapshot).await {
-        Ok(file) => {
-            tracing::info!(%txid, bytes = file.size, "snapshot durable");
-            shared.update(|marks| marks.snapshots.get_or_insert_default().push(file));
-        }
-        Err(error) => tracing::warn!(%txid, %error, "snapshot failed; it is tried again"),
-    }
-    shared.update(|marks| marks.snapshot_running = false);
 }
 
 async fn put_snapshot(replica: &Replica, snapshot: Snapshot) -> Result<ReplicaFile> {

@@ -11,6 +11,7 @@ type Wakes = Arc<Mutex<HashMap<PathBuf, Arc<Notify>>>>;
 
 /// One watcher for the logs of all databases. Where the system offers no notification, or no more
 /// of them, the tick of each database finds its commits.
+#[derive(Debug)]
 pub(crate) struct LogWatcher {
     watcher: Mutex<Option<RecommendedWatcher>>,
     wakes: Wakes,

@@ -1,9 +1,12 @@
 //! One turn of a database: look, decide, seal, checkpoint. Runs on a blocking thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
 use lockkeeper_ltx::Txid;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::status::DatabaseShared;
 use crate::Result;
@@ -24,6 +27,8 @@ pub(crate) struct Worker {
     written_since_checkpoint: bool,
     /// When a snapshot was last proposed but could not be taken, or was taken.
     snapshot_asked: Option<Instant>,
+    /// Snapshots that may run at a time, over all databases.
+    snapshot_permits: Arc<Semaphore>,
 }
 
 /// What a turn led to.
@@ -32,14 +37,22 @@ pub(crate) struct Turn {
     pub(crate) wait: Duration,
     pub(crate) spooled: Option<Txid>,
     /// A snapshot to send.
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) snapshot: Option<PermittedSnapshot>,
 }
+
+/// A snapshot and the permission to send it.
+pub(crate) type PermittedSnapshot = (Snapshot, OwnedSemaphorePermit);
 
 /// How soon a snapshot is asked for again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker {
-    pub(crate) fn new(capture: Capture, settings: DatabaseSettings, policy: Policy) -> Self {
+    pub(crate) fn new(
+        capture: Capture,
+        settings: DatabaseSettings,
+        policy: Policy,
+        snapshot_permits: Arc<Semaphore>,
+    ) -> Self {
         Self {
             capture,
             settings,
@@ -49,6 +62,7 @@ impl Worker {
             last_checkpoint: Instant::now(),
             written_since_checkpoint: false,
             snapshot_asked: None,
+            snapshot_permits,
         }
     }
 
@@ -98,7 +112,7 @@ impl Worker {
             waiters: 0,
             last_put_latency_ms: marks.last_put_latency.map(millis),
             consecutive_failures: marks.consecutive_failures,
-            sync_interval_ms: millis(self.settings.sync_interval),
+            sync_interval_ms: millis(self.settings.replica.sync_interval),
         };
         Duration::from_millis(self.policy.plan_sync(&facts))
     }
@@ -122,6 +136,9 @@ impl Worker {
     }
 
     fn checkpoint(&mut self, shared: &DatabaseShared) -> Result<()> {
+        if !self.written_since_checkpoint {
+            return Ok(());
+        }
         let facts = CheckpointFacts {
             now_ms: unix_ms(),
             wal_pages: u32::try_from(self.capture.wal_pages()?).unwrap_or(u32::MAX),
@@ -157,17 +174,25 @@ impl Worker {
         Ok(())
     }
 
-    fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
+    fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<PermittedSnapshot>> {
         let marks = shared.marks();
         let asked_just_now = self
             .snapshot_asked
             .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
-        let Some(snapshots) = marks.snapshots.clone() else {
+        // Nothing new since the last one: nothing to ask.
+        let newest = |files: &[ReplicaFile]| files.iter().map(|f| f.name.range().max()).max();
+        let Some(snapshots) = marks
+            .snapshots
+            .filter(|files| newest(files) < marks.durable)
+        else {
             return Ok(None);
         };
-        if marks.snapshot_running || asked_just_now || marks.durable.is_none() {
+        if marks.snapshot_running || asked_just_now {
             return Ok(None);
         }
+        let Ok(permit) = Arc::clone(&self.snapshot_permits).try_acquire_owned() else {
+            return Ok(None);
+        };
         self.snapshot_asked = Some(Instant::now());
         let facts = SnapshotFacts {
             now_ms: unix_ms(),
@@ -176,7 +201,7 @@ impl Worker {
             spooled: number(marks.spooled),
             durable: number(marks.durable),
             snapshots,
-            snapshot_interval_ms: millis(self.settings.snapshot_interval),
+            snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
         };
         let Some(reason) = self.policy.plan_snapshot(&facts) else {
             return Ok(None);
@@ -184,10 +209,10 @@ impl Worker {
         // Commits that came since the last file must be in one before a snapshot can follow it.
         self.seal(shared)?;
         let snapshot = self.capture.snapshot()?;
-        if let Some(snapshot) = &snapshot {
+        Ok(snapshot.map(|snapshot| {
             tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
-        }
-        Ok(snapshot)
+            (snapshot, permit)
+        }))
     }
 }
 

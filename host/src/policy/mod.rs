@@ -1,29 +1,29 @@
-//! Who decides.
+//! Who decides: a sandboxed component, and built-in rules where it gives no answer.
+//!
+//! A [`Component`] is loaded from a [`PolicySource`] and held against `wit/policy.wit`. It validates
+//! configurations, and an engine asks it when to sync, to checkpoint and to take a snapshot. Each
+//! call runs in an instance of its own with bounds on time, memory, stack and the size of the
+//! answer, and reaches nothing but a log. What it proposes passes the guard of `lockkeeper_core`.
 
+mod component;
+mod convert;
+mod decide;
+mod failure;
+mod journal;
+mod limiter;
+mod outside;
 mod plan;
+mod rate;
+mod sandbox;
+mod source;
+mod strikes;
+mod world;
 
+pub use component::{Component, Validation};
+pub(crate) use decide::Policy;
 pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Secret, Setting, Value};
 pub use plan::{Diagnostic, Position, Severity};
+pub use source::{COMPONENT_BYTES_MAX, PolicySource};
 
-use lockkeeper_core::fallback;
-use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
-
-/// The policy of one engine: the built-in decisions.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {}
-
-impl Policy {
-    pub(crate) fn plan_sync(&self, facts: &SyncFacts) -> u64 {
-        fallback::plan_sync(facts)
-            .wait_ms
-            .min(facts.sync_interval_ms)
-    }
-
-    pub(crate) fn plan_checkpoint(&self, facts: &CheckpointFacts) -> CheckpointProposal {
-        fallback::plan_checkpoint(facts)
-    }
-
-    pub(crate) fn plan_snapshot(&self, facts: &SnapshotFacts) -> Option<String> {
-        fallback::plan_snapshot(facts).map(str::to_owned)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,8 @@ impl Spool {
         Ok(None)
     }
 
-    fn verify(&self, name: FileName) -> Result<Header> {
+    /// Reads a sealed file to its end and checks its checksum; returns its header.
+    pub(crate) fn verify(&self, name: FileName) -> Result<Header> {
         let mut reader = Reader::new(self.open_file(name)?);
         let failed = |error| self.unreadable(name, error);
         let header = reader.header().map_err(failed)?;

@@ -4,12 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, PermissionsExt as _};
 use futures::StreamExt as _;
 use rustix::fs::{Mode, OFlags};
-use tokio::sync::mpsc;
 
 use super::key::{self, Key};
 use super::{Body, ObjectInfo, Store, body_from_file};
@@ -19,8 +17,6 @@ use crate::{Error, Result};
 const FILE_MODE: u32 = 0o600;
 /// Mode of every folder made here.
 const FOLDER_MODE: u32 = 0o700;
-/// Pieces that may wait for the disk before the sender of a body is held back.
-const PIECES_MAX: usize = 4;
 /// Ends the name of a file that is not complete. Litestream skips such names as well.
 const TMP_SUFFIX: &str = ".tmp";
 
@@ -71,26 +67,22 @@ impl FileStore {
 
 #[async_trait]
 impl Store for FileStore {
-    // Cancel safety: the writing thread removes what it wrote unless it was told that the body is
-    // complete, so a dropped future leaves no object.
+    // Each step is a piece of blocking work of its own: a thread that waited for the rest of a body
+    // would be missing where the body is read. Dropped in between, the temporary file goes.
     async fn put(&self, key: &str, created_ms: i64, mut body: Body) -> Result<u64> {
         let key = Key::parse(key)?;
         let what = format!("write {key}");
-        let (sender, receiver) = mpsc::channel(PIECES_MAX);
-        let writer = self.blocking(what, move |root| {
-            write_object(root, &key, created_ms, receiver)
-        });
-        let feed = async move {
-            while let Some(piece) = body.next().await {
-                if sender.send(Piece::Bytes(piece)).await.is_err() {
-                    return; // The writer failed and says why.
-                }
-            }
-            // A send that fails here means the same.
-            let _ = sender.send(Piece::End).await;
-        };
-        let (written, ()) = futures::future::join(writer, feed).await;
-        written
+        let begun = key.clone();
+        let mut object = self
+            .blocking(what.clone(), move |root| NewObject::create(root, &begun))
+            .await?;
+        while let Some(piece) = body.next().await {
+            object = self
+                .blocking(what.clone(), move |_| object.write(&piece?))
+                .await?;
+        }
+        self.blocking(what, move |_| object.keep(key.name(), created_ms))
+            .await
     }
 
     async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {
@@ -137,70 +129,58 @@ impl Store for FileStore {
     }
 }
 
-/// What the writing thread gets. Without `End` the body was cut off.
-enum Piece {
-    Bytes(io::Result<Bytes>),
-    End,
-}
-
-fn write_object(
-    root: &Path,
-    key: &Key,
-    created_ms: i64,
-    mut pieces: mpsc::Receiver<Piece>,
-) -> io::Result<u64> {
-    make_root(root)?;
-    let folder = make_folder(open_root(root)?, key.folder())?;
-    let tmp = TmpFile::create(&folder, key.name())?;
-    let mut size = 0;
-    loop {
-        match pieces.blocking_recv() {
-            Some(Piece::Bytes(bytes)) => {
-                let bytes = bytes?;
-                (&tmp.file).write_all(&bytes)?;
-                size += bytes.len() as u64;
-            }
-            Some(Piece::End) => break,
-            None => return Err(io::Error::other("the body was cut off")),
-        }
-    }
-    tmp.file.set_modified(from_unix_ms(created_ms)?)?;
-    tmp.file.sync_all()?;
-    tmp.keep(key.name())?;
-    sync_dir(&folder)?;
-    Ok(size)
-}
-
 /// A new file that is removed when dropped.
-struct TmpFile<'a> {
-    folder: &'a Dir,
+struct NewObject {
+    folder: Dir,
     name: String,
     file: fs::File,
+    size: u64,
 }
 
-impl<'a> TmpFile<'a> {
-    fn create(folder: &'a Dir, name: &str) -> io::Result<Self> {
+impl NewObject {
+    fn create(root: &Path, key: &Key) -> io::Result<Self> {
+        let folder = match open_folder(root, key.folder())? {
+            Some(folder) => folder,
+            None => {
+                make_root(root)?;
+                make_folder(open_root(root)?, key.folder())?
+            }
+        };
         // The name is random so that nobody can prepare a link there, and two writers of one key
         // do not meet.
-        let name = format!("{name}.{:016x}{TMP_SUFFIX}", rand::random::<u64>());
+        let name = format!("{}.{:016x}{TMP_SUFFIX}", key.name(), rand::random::<u64>());
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(FILE_MODE);
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let file = folder.open_with(&name, &options)?.into_std();
-        let tmp = Self { folder, name, file };
-        rustix::fs::fchmod(&tmp.file, Mode::from_raw_mode(FILE_MODE))?;
-        Ok(tmp)
+        let object = Self {
+            folder,
+            name,
+            file,
+            size: 0,
+        };
+        rustix::fs::fchmod(&object.file, Mode::from_raw_mode(FILE_MODE))?;
+        Ok(object)
     }
 
-    /// Gives the file its final name.
-    fn keep(mut self, name: &str) -> io::Result<()> {
-        self.folder.rename(&self.name, self.folder, name)?;
+    fn write(mut self, bytes: &[u8]) -> io::Result<Self> {
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        Ok(self)
+    }
+
+    /// Gives the file its final name, with everything safe on the disk.
+    fn keep(mut self, name: &str, created_ms: i64) -> io::Result<u64> {
+        self.file.set_modified(from_unix_ms(created_ms)?)?;
+        self.file.sync_all()?;
+        self.folder.rename(&self.name, &self.folder, name)?;
         self.name.clear();
-        Ok(())
+        sync_dir(&self.folder)?;
+        Ok(self.size)
     }
 }
 
-impl Drop for TmpFile<'_> {
+impl Drop for NewObject {
     fn drop(&mut self) {
         if !self.name.is_empty() {
             // A leftover is skipped by every listing; there is nothing better to do about it.

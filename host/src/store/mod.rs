@@ -15,6 +15,8 @@ use crate::Result;
 #[doc(hidden)]
 pub use conformance::conformance;
 pub use file::FileStore;
+pub use lockkeeper_core::inventory::ReplicaFile;
+pub use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 pub use object::ObjectStoreAdapter;
 pub use replica::{Layout, Replica, body_from_bytes, body_from_file};
 

@@ -2,7 +2,9 @@ use std::io::{IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use lockkeeper::Configuration;
 use lockkeeper::config::{APPLICATION_SCOPE, LITESTREAM_SCOPE};
+use lockkeeper::policy::{Component, PolicySource};
 use similar::TextDiff;
 use zeroize::Zeroizing;
 
@@ -155,7 +157,7 @@ fn save(
                 file.display()
             );
         }
-        std::str::from_utf8(&bytes).with_context(|| format!("{} is not text", file.display()))?;
+        validate(&bytes, file)?;
     }
     let base = file.file_name().unwrap_or_default().to_string_lossy();
     let desc = desc.unwrap_or_else(|| format!("Inserted from file: {base}"));
@@ -164,6 +166,19 @@ fn save(
         "Successfully saved file '{}' to scope '{scope}' in database",
         file.display()
     );
+    Ok(())
+}
+
+/// Refuses what could not be started with; says what else is worth knowing.
+fn validate(bytes: &[u8], file: &Path) -> Result<()> {
+    let text =
+        std::str::from_utf8(bytes).with_context(|| format!("{} is not text", file.display()))?;
+    let component = Component::load(&PolicySource::Embedded)?;
+    let configuration = Configuration::read(text, &component, Path::new("."))
+        .with_context(|| format!("{} was not saved", file.display()))?;
+    for found in configuration.diagnostics() {
+        eprintln!("{}:{found}", file.display());
+    }
     Ok(())
 }
 

@@ -3,6 +3,10 @@
 mod app;
 mod config;
 mod keygen;
+mod ltx;
+mod policy;
+mod replicate;
+mod restore;
 
 use anyhow::Result;
 
@@ -29,6 +33,14 @@ commands! {
     App(app::App),
     /// Manage the encrypted configuration
     Config(config::Config),
+    /// Replicate until a signal ends it
+    Replicate(replicate::Replicate),
+    /// Make a database from a replica
+    Restore(restore::Restore),
+    /// List the files of a replica
+    Ltx(ltx::Ltx),
+    /// Look at policy components
+    Policy(policy::Policy),
     #[command(flatten)]
     Flat(config::Action),
 }

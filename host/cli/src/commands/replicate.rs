@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use lockkeeper::{DatabaseState, Lockkeeper};
+
+use crate::args::Globals;
+use crate::runtime::{self, Termination};
+use crate::source::Source;
+
+/// How long `-once` waits for a database that cannot be opened, or a replica that does not answer.
+const ONCE_TIMEOUT: Duration = Duration::from_secs(300);
+
+#[derive(clap::Args)]
+pub(crate) struct Replicate {
+    #[command(flatten)]
+    source: Source,
+    /// Send what is committed now, then end
+    #[arg(long)]
+    once: bool,
+    /// Restore databases that do not exist before replication starts
+    #[arg(long)]
+    restore_if_db_not_exists: bool,
+    /// Write files that Litestream before 0.5.16 can read
+    #[arg(long)]
+    compat: bool,
+    /// trace, debug, info, warn or error; instead of the configured level
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<tracing::Level>,
+}
+
+impl Replicate {
+    pub(crate) fn run(self, globals: &Globals) -> Result<()> {
+        let configuration = self.source.configuration(globals)?;
+        runtime::log(configuration.logging(), self.log_level);
+        let deadline = configuration.shutdown_timeout();
+        let builder = Lockkeeper::builder()
+            .configuration(configuration)
+            .policy(self.source.policy())
+            .restore_if_missing(self.restore_if_db_not_exists)
+            .page_encoding(if self.compat {
+                lockkeeper::PageEncoding::Frame
+            } else {
+                lockkeeper::PageEncoding::Block
+            });
+        runtime::block_on(async {
+            let mut termination = Termination::listen()?;
+            let keeper = builder.start().await?;
+            for database in &keeper.status().databases {
+                tracing::info!(
+                    database = %database.path.display(), replica = %database.replica,
+                    "replicating"
+                );
+            }
+            if self.once {
+                tokio::select! {
+                    synced = once(&keeper) => synced?,
+                    name = termination.recv() => bail!("ended by {name} before everything was sent"),
+                }
+            } else {
+                let name = termination.recv().await;
+                tracing::info!(signal = name, "stopping");
+            }
+            tokio::select! {
+                stopped = keeper.stop(deadline) => Ok(stopped?),
+                name = termination.recv() => bail!("ended by a second signal ({name}); what was not \
+                    sent yet is sent after the next start"),
+            }
+        })
+    }
+}
+
+/// Sends everything; a database that cannot be captured is an error at once.
+async fn once(keeper: &Lockkeeper) -> Result<()> {
+    match tokio::time::timeout(ONCE_TIMEOUT, keeper.sync()).await {
+        Ok(synced) => Ok(synced?),
+        Err(_) => {
+            let failing = keeper
+                .status()
+                .databases
+                .into_iter()
+                .find_map(|database| match database.state {
+                    DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => Some(why),
+                    _ => None,
+                });
+            bail!(
+                "not everything was sent within {}: {}",
+                humantime::format_duration(ONCE_TIMEOUT),
+                failing.unwrap_or_else(|| "the replica is slow".into())
+            )
+        }
+    }
+}

@@ -1,0 +1,205 @@
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lockkeeper::restore::{
+    IntegrityCheck, Plan, Progress, ProgressFn, RestoreOptions, Restored, Target, plan_only,
+    restore,
+};
+use lockkeeper::store::Replica;
+use serde_json::json;
+
+use crate::args::Globals;
+use crate::runtime;
+use crate::source::{Found, Source};
+use crate::text::{self, Table};
+
+/// Work that takes longer shows how far it is.
+const BAR_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    source: Source,
+    /// The database to write (default: where the configuration has it)
+    #[arg(short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Restore exactly this transaction: 16 hexadecimal digits
+    #[arg(long, value_name = "TXID", conflicts_with = "timestamp")]
+    txid: Option<String>,
+    /// Restore the state before this time, as 2026-11-25T08:30:00Z
+    #[arg(long, value_name = "TIME")]
+    timestamp: Option<String>,
+    /// Move a database that is in the way aside
+    #[arg(long)]
+    force: bool,
+    /// Do nothing, and succeed, if the database exists
+    #[arg(long)]
+    if_db_not_exists: bool,
+    /// Do nothing, and succeed, if the replica holds no backup
+    #[arg(long)]
+    if_replica_exists: bool,
+    /// What SQLite checks in the result: none, quick or full
+    #[arg(long, value_name = "CHECK", default_value = "none")]
+    integrity_check: String,
+    /// Show what would be read, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// The path of a database of the configuration, or the URL of a replica
+    target: Option<String>,
+}
+
+impl Restore {
+    pub(crate) fn run(self, globals: &Globals) -> Result<()> {
+        let target = self.point()?;
+        let integrity_check = match self.integrity_check.as_str() {
+            "none" => IntegrityCheck::None,
+            "quick" => IntegrityCheck::Quick,
+            "full" => IntegrityCheck::Full,
+            other => bail!("-integrity-check takes none, quick or full, not {other:?}"),
+        };
+        let Found { replica, database } = self.source.find(globals, self.target.as_deref())?;
+        let Some(output) = self.output.clone().or(database) else {
+            bail!("say where to write the database: give -o FILE");
+        };
+        if self.if_db_not_exists && output.symlink_metadata().is_ok() {
+            eprintln!("{} already exists: nothing to do", output.display());
+            return Ok(());
+        }
+        let options = RestoreOptions {
+            target,
+            force: self.force,
+            integrity_check,
+            progress: progress_bar(),
+            ..RestoreOptions::new(&output)
+        };
+        runtime::block_on(async {
+            if self.if_replica_exists && replica.list_all().await?.is_empty() {
+                eprintln!("{replica} holds no backup: nothing to do");
+                return Ok(());
+            }
+            if self.dry_run {
+                let plan = plan_only(&replica, target).await?;
+                return self.show(&replica, &output, &plan);
+            }
+            let started = Instant::now();
+            let restored = restore(&replica, options).await?;
+            self.report(&replica, &output, &restored, started.elapsed())
+        })
+    }
+
+    fn point(&self) -> Result<Target> {
+        match (&self.txid, &self.timestamp) {
+            (Some(txid), _) => Ok(Target::Txid(txid.parse().with_context(|| {
+                format!("-txid takes 16 hexadecimal digits, not {txid:?}")
+            })?)),
+            (None, Some(time)) => {
+                let time: jiff::Timestamp = time.parse().with_context(|| {
+                    format!("-timestamp takes a time as 2026-11-25T08:30:00Z, not {time:?}")
+                })?;
+                Ok(Target::Before(time.as_millisecond()))
+            }
+            (None, None) => Ok(Target::Latest),
+        }
+    }
+
+    fn show(&self, replica: &Replica, output: &Path, plan: &Plan) -> Result<()> {
+        let mut out = stdout().lock();
+        if self.json {
+            let files: Vec<_> = plan.files().iter().map(text::file_json).collect();
+            let value = json!({
+                "source": self.target.as_deref().unwrap_or_default(),
+                "target_path": output,
+                "replica": replica.to_string(),
+                "min_txid": plan.files().first().map(|file| file.name.range().min().to_string()),
+                "max_txid": plan.txid().to_string(),
+                "files": files,
+            });
+            writeln!(out, "{value:#}")?;
+            return Ok(());
+        }
+        writeln!(out, "Restore plan:")?;
+        writeln!(out, "  replica  {replica}")?;
+        writeln!(out, "  target   {}", output.display())?;
+        writeln!(out, "  to TXID  {}", plan.txid())?;
+        writeln!(
+            out,
+            "  to read  {} files, {} bytes",
+            plan.files().len(),
+            plan.size()
+        )?;
+        writeln!(out)?;
+        Table::of_files(plan.files()).write(&mut out)?;
+        if let Some(next) = plan.unreachable() {
+            eprintln!("Warning: files from {next} on belong to this point but cannot be reached");
+        }
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        replica: &Replica,
+        output: &Path,
+        restored: &Restored,
+        took: Duration,
+    ) -> Result<()> {
+        for path in &restored.moved_aside {
+            eprintln!("Moved aside: {}", path.display());
+        }
+        if let Some(next) = restored.unreachable {
+            eprintln!(
+                "Warning: files from {next} on belong to this point but cannot be reached; the \
+                 database ends at {}",
+                restored.txid
+            );
+        }
+        if self.json {
+            let value = json!({
+                "db_path": output,
+                "replica": replica.to_string(),
+                "txid": restored.txid.to_string(),
+                "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                "integrity_check": self.integrity_check,
+            });
+            writeln!(stdout(), "{value:#}")?;
+        } else {
+            eprintln!(
+                "Restored {} to TXID {}: {} bytes from {} files of {replica}",
+                output.display(),
+                restored.txid,
+                restored.size,
+                restored.files
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A bar on the terminal that appears when the work takes long.
+fn progress_bar() -> Option<ProgressFn> {
+    if !stderr().is_terminal() {
+        return None;
+    }
+    let style =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+            .ok()?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
+    let started = Instant::now();
+    Some(Arc::new(move |at: Progress| {
+        bar.set_length(at.bytes_total);
+        bar.set_position(at.bytes);
+        if bar.is_hidden() && started.elapsed() > BAR_AFTER {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        if at.files == at.files_total {
+            bar.finish_and_clear();
+        }
+    }))
+}

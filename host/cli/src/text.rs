@@ -1,0 +1,75 @@
+//! Lists of files, for people and for programs.
+
+use std::io::Write;
+
+use anyhow::Result;
+use lockkeeper::store::ReplicaFile;
+use serde_json::{Value, json};
+
+/// Columns as wide as their widest cell.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(heads: &[&str]) -> Self {
+        Self {
+            rows: vec![heads.iter().map(ToString::to_string).collect()],
+        }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Files of a replica.
+    pub(crate) fn of_files(files: &[ReplicaFile]) -> Self {
+        let mut table = Self::new(&["level", "min_txid", "max_txid", "size", "created"]);
+        for file in files {
+            let range = file.name.range();
+            table.row(vec![
+                file.level.to_string(),
+                range.min().to_string(),
+                range.max().to_string(),
+                file.size.to_string(),
+                time(file.created_ms),
+            ]);
+        }
+        table
+    }
+
+    pub(crate) fn write(&self, out: &mut impl Write) -> Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column| {
+            let cells = self.rows.iter().filter_map(move |row| row.get(column));
+            cells.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line += &format!("{cell:<width$}  ");
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A file as the official command line prints it.
+pub(crate) fn file_json(file: &ReplicaFile) -> Value {
+    let range = file.name.range();
+    json!({
+        "level": file.level.get(),
+        "min_txid": range.min().to_string(),
+        "max_txid": range.max().to_string(),
+        "size": file.size,
+        "timestamp": time(file.created_ms),
+    })
+}
+
+/// In UTC, to the millisecond.
+pub(crate) fn time(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .map_or_else(|_| format!("{unix_ms} ms"), |time| time.to_string())
+}

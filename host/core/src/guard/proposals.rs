@@ -1,0 +1,184 @@
+//! Bounds for sync, checkpoint and snapshot proposals.
+//!
+//! The built-in decisions of [`fallback`] pass unchanged.
+
+use std::fmt;
+
+use lockkeeper_ltx::Txid;
+
+use crate::fallback;
+use crate::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal};
+use crate::text::printable;
+
+/// Times the smaller page threshold of the configuration at which the log is copied back although
+/// the policy would let it grow: room for a policy that waits for a quiet hour, not for a full disk.
+pub const LOG_GROWTH_MAX: u32 = 4;
+/// Least time between checkpoints below every page threshold, each of which costs an upload.
+pub const CHECKPOINT_PAUSE_MIN_MS: u64 = 1000;
+/// Least time between snapshots that the configuration does not ask for: each sends every page.
+pub const SNAPSHOT_PAUSE_MIN_MS: u64 = 60_000;
+/// Longest reason of a snapshot, in characters.
+pub const REASON_CHARS_MAX: usize = 200;
+
+/// Why a proposal was changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Clamp {
+    /// A commit would have waited longer than the sync interval.
+    SyncTooLate,
+    /// A snapshot reads the database.
+    SnapshotRunning,
+    /// The log is smaller than the configured size for truncation.
+    TruncateTooSoon,
+    /// Too little was written, or too short a time has passed.
+    CheckpointTooSoon,
+    /// The log has grown past [`LOG_GROWTH_MAX`] times its threshold.
+    LogTooLong,
+    /// The replica has no snapshot.
+    SnapshotMissing,
+    /// The newest snapshot holds every durable transaction.
+    NothingNew,
+    /// The newest snapshot is younger than [`SNAPSHOT_PAUSE_MIN_MS`].
+    SnapshotTooSoon,
+}
+
+impl Clamp {
+    /// Stable, kebab-case.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SyncTooLate => "sync-too-late",
+            Self::SnapshotRunning => "snapshot-running",
+            Self::TruncateTooSoon => "truncate-too-soon",
+            Self::CheckpointTooSoon => "checkpoint-too-soon",
+            Self::LogTooLong => "log-too-long",
+            Self::SnapshotMissing => "snapshot-missing",
+            Self::NothingNew => "nothing-new",
+            Self::SnapshotTooSoon => "snapshot-too-soon",
+        }
+    }
+}
+
+impl fmt::Display for Clamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What will be done, and why it is not what was proposed, if it is not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Guarded<T> {
+    /// What will be done.
+    pub decision: T,
+    /// Why it differs from the proposal.
+    pub clamp: Option<Clamp>,
+}
+
+impl<T> Guarded<T> {
+    fn kept(decision: T) -> Self {
+        Self {
+            decision,
+            clamp: None,
+        }
+    }
+
+    fn changed(decision: T, clamp: Clamp) -> Self {
+        Self {
+            decision,
+            clamp: Some(clamp),
+        }
+    }
+}
+
+/// No commit waits longer than the sync interval, however often the policy is asked meanwhile.
+#[must_use]
+pub fn sync(facts: &SyncFacts, proposal: SyncProposal) -> Guarded<SyncProposal> {
+    let wait_ms_max = facts
+        .sync_interval_ms
+        .saturating_sub(facts.oldest_pending_age_ms);
+    if proposal.wait_ms > wait_ms_max {
+        let decision = SyncProposal {
+            wait_ms: wait_ms_max,
+        };
+        return Guarded::changed(decision, Clamp::SyncTooLate);
+    }
+    Guarded::kept(proposal)
+}
+
+/// Checkpoints neither wait for a snapshot nor come for nothing, and the log stays bounded.
+#[must_use]
+pub fn checkpoint(
+    facts: &CheckpointFacts,
+    proposal: CheckpointProposal,
+) -> Guarded<CheckpointProposal> {
+    let reaches = |limit: u32| limit > 0 && facts.wal_pages >= limit;
+    let is_large = reaches(facts.min_checkpoint_pages) || reaches(facts.truncate_pages);
+    let is_due = facts.written_since_last_checkpoint
+        && facts.since_last_checkpoint_ms >= checkpoint_pause_ms(facts);
+    let (decision, clamp) = match proposal {
+        CheckpointProposal::None if facts.snapshot_running => return Guarded::kept(proposal),
+        CheckpointProposal::None if log_is_too_long(facts) => {
+            (CheckpointProposal::Passive, Clamp::LogTooLong)
+        }
+        CheckpointProposal::None => return Guarded::kept(proposal),
+        _ if facts.snapshot_running => (CheckpointProposal::None, Clamp::SnapshotRunning),
+        _ if !is_large && !is_due => (CheckpointProposal::None, Clamp::CheckpointTooSoon),
+        CheckpointProposal::Truncate if !reaches(facts.truncate_pages) => {
+            (CheckpointProposal::Passive, Clamp::TruncateTooSoon)
+        }
+        CheckpointProposal::Passive | CheckpointProposal::Truncate => {
+            return Guarded::kept(proposal);
+        }
+    };
+    Guarded::changed(decision, clamp)
+}
+
+/// A configured interval may be shorter than the least pause: it was asked for.
+fn checkpoint_pause_ms(facts: &CheckpointFacts) -> u64 {
+    match facts.checkpoint_interval_ms {
+        0 => CHECKPOINT_PAUSE_MIN_MS,
+        interval => interval.min(CHECKPOINT_PAUSE_MIN_MS),
+    }
+}
+
+/// Never, if the configuration turned both thresholds off.
+fn log_is_too_long(facts: &CheckpointFacts) -> bool {
+    [facts.min_checkpoint_pages, facts.truncate_pages]
+        .into_iter()
+        .filter(|pages| *pages > 0)
+        .min()
+        .is_some_and(|pages| facts.wal_pages >= pages.saturating_mul(LOG_GROWTH_MAX))
+}
+
+/// A replica gets its first snapshot in any case, and further ones only for something new and not
+/// in a row. The reason is made fit for a log line.
+#[must_use]
+pub fn snapshot(facts: &SnapshotFacts, proposal: Option<&str>) -> Guarded<Option<String>> {
+    let newest = facts
+        .snapshots
+        .iter()
+        .max_by_key(|file| file.name.range().max());
+    let due = fallback::plan_snapshot(facts);
+    let Some(reason) = proposal else {
+        return match due {
+            Some(due) if newest.is_none() => {
+                Guarded::changed(Some(due.to_owned()), Clamp::SnapshotMissing)
+            }
+            _ => Guarded::kept(None),
+        };
+    };
+    let held = newest.map(|file| file.name.range().max());
+    if Txid::new(facts.durable) <= held {
+        return Guarded::changed(None, Clamp::NothingNew);
+    }
+    let is_young = newest.is_some_and(|file| {
+        let created_ms = u64::try_from(file.created_ms).unwrap_or(0);
+        facts.now_ms.saturating_sub(created_ms) < SNAPSHOT_PAUSE_MIN_MS
+    });
+    if is_young && due.is_none() {
+        return Guarded::changed(None, Clamp::SnapshotTooSoon);
+    }
+    Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! From what an application asks for to replication that runs.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use lockkeeper_ltx::PageEncoding;
+
+use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
+use crate::configuration::{Configuration, Entry};
+use crate::engine::{Common, Lockkeeper, LogWatcher};
+use crate::policy::{Component, Policy, PolicySource, Severity};
+use crate::restore::{IntegrityCheck, RestoreOptions, plan_only, restore};
+use crate::settings::DatabaseSettings;
+use crate::{Error, ErrorKind, Result};
+
+/// The formats that a stored configuration may have.
+const FORMATS: [&str; 2] = ["yml", "yaml"];
+
+/// Says what to replicate, and how.
+#[derive(Debug, Default)]
+#[must_use = "nothing is replicated before `start`"]
+pub struct Builder {
+    source: Option<Source>,
+    base_dir: Option<PathBuf>,
+    policy: PolicySource,
+    encoding: PageEncoding,
+    restore_if_missing: bool,
+}
+
+/// Where the configuration is.
+enum Source {
+    Text(String),
+    Store(PathBuf, Identities),
+    Ready(Configuration),
+}
+
+/// A configuration may hold secrets.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::Store(path, _) => f.debug_tuple("Store").field(path).finish(),
+            Self::Ready(_) => f.write_str("Ready(…)"),
+        }
+    }
+}
+
+impl Builder {
+    /// The text of a `litestream.yml`.
+    pub fn config(mut self, text: impl Into<String>) -> Self {
+        self.source = Some(Source::Text(text.into()));
+        self
+    }
+
+    /// The newest generation of the scope `litestream` in the database of the application.
+    pub fn config_store(mut self, database: impl AsRef<Path>, identities: Identities) -> Self {
+        self.source = Some(Source::Store(database.as_ref().to_owned(), identities));
+        self
+    }
+
+    /// A configuration that was read before.
+    pub fn configuration(mut self, configuration: Configuration) -> Self {
+        self.source = Some(Source::Ready(configuration));
+        self
+    }
+
+    /// Where relative paths of the configuration start; the current directory unless this is
+    /// called.
+    pub fn base_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.base_dir = Some(path.into());
+        self
+    }
+
+    /// The policy component; the embedded one unless this is called.
+    pub fn policy(mut self, source: PolicySource) -> Self {
+        self.policy = source;
+        self
+    }
+
+    /// How pages are compressed. [`PageEncoding::Frame`] makes files that Litestream before 0.5.16
+    /// can read.
+    pub fn page_encoding(mut self, encoding: PageEncoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// Restores every database file that does not exist before replication starts, as if
+    /// `restore-if-db-not-exists` were set for each.
+    pub fn restore_if_missing(mut self, restore: bool) -> Self {
+        self.restore_if_missing = restore;
+        self
+    }
+
+    /// Reads and validates the configuration. [`Builder::start`] does it as well.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if there is none, or it is not valid: [`Error::diagnostics`] has every problem.
+    pub fn read(&self) -> Result<Configuration> {
+        self.read_with(&Component::load(&self.policy)?)
+    }
+
+    fn read_with(&self, component: &Component) -> Result<Configuration> {
+        let base = self.base_dir.as_deref().unwrap_or(Path::new("."));
+        match &self.source {
+            Some(Source::Text(text)) => Configuration::read(text, component, base),
+            Some(Source::Store(path, identities)) => {
+                let entry = ConfigStore::open(path)?.get(identities, LITESTREAM_SCOPE, 0)?;
+                if !FORMATS.contains(&entry.format.as_str()) {
+                    return Err(Error::invalid(format!(
+                        "the configuration of scope '{LITESTREAM_SCOPE}' in {}: expected 'yaml' or \
+                         'yml', found '{}'; save it again as a .yml file",
+                        path.display(),
+                        entry.format
+                    )));
+                }
+                let text = std::str::from_utf8(&entry.plaintext).map_err(|_| {
+                    Error::invalid(format!(
+                        "the configuration of scope '{LITESTREAM_SCOPE}' in {} is not text",
+                        path.display()
+                    ))
+                })?;
+                Configuration::read(text, component, base)
+            }
+            Some(Source::Ready(configuration)) => Ok(configuration.clone()),
+            None => Err(Error::invalid(
+                "there is no configuration: call `config` or `config_store` before `start`",
+            )),
+        }
+    }
+
+    /// Starts replication on a thread of its own. Returns as soon as it runs; whether a database can
+    /// be captured and its replica reached shows in [`Lockkeeper::status`].
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the configuration or the component is not valid, or as
+    /// [`restore`](crate::restore::restore) if a missing database could not be restored.
+    pub async fn start(self) -> Result<Lockkeeper> {
+        let component = Component::load(&self.policy)?;
+        let configuration = self.read_with(&component)?;
+        for found in configuration.diagnostics() {
+            match found.severity {
+                Severity::Note => tracing::info!("litestream configuration: {found}"),
+                _ => tracing::warn!("litestream configuration: {found}"),
+            }
+        }
+        for entry in &configuration.databases {
+            if let Entry::File(settings) = entry
+                && (settings.restore_if_missing || self.restore_if_missing)
+            {
+                restore_missing(settings).await?;
+            }
+        }
+        let common = Common {
+            policy: Policy::new(component),
+            encoding: self.encoding,
+            watcher: Arc::new(LogWatcher::new()),
+        };
+        Lockkeeper::spawn(configuration.databases, common)
+    }
+}
+
+/// Restores a database that does not exist. One that has no backup yet is left to the application.
+async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
+    if settings.path.exists() {
+        return Ok(());
+    }
+    let replica = settings.replica.open()?;
+    let options = RestoreOptions {
+        integrity_check: IntegrityCheck::Quick,
+        ..RestoreOptions::new(&settings.path)
+    };
+    match plan_only(&replica, options.target).await {
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            tracing::info!(
+                database = %settings.path.display(), %replica,
+                "the database does not exist and has no backup"
+            );
+            return Ok(());
+        }
+        planned => planned?,
+    };
+    let restored = restore(&replica, options).await?;
+    tracing::info!(
+        database = %settings.path.display(), %replica, txid = %restored.txid,
+        "restored the missing database"
+    );
+    Ok(())
+}

@@ -1,0 +1,388 @@
+//! A configuration that a component has validated, as the engine runs it.
+
+mod paths;
+mod reader;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::reader::SettingsReader;
+use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan};
+use crate::settings::{
+    DatabaseSettings, DirectorySettings, LifeSettings, ReplicaPlace, ReplicaSettings,
+};
+use crate::store::Replica;
+use crate::{Error, Result};
+
+/// The kinds of replica that this host has.
+pub(crate) const REPLICA_KINDS: [&str; 1] = ["file"];
+/// A shorter pause between two looks at a database would only burn a core.
+const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Levels between single transactions and snapshots.
+const LEVELS_MAX: usize = 8;
+/// How long a last flush may take where the configuration does not say.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A valid `litestream.yml`.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> lockkeeper::Result<()> {
+/// use lockkeeper::{Configuration, policy::{Component, PolicySource}};
+/// let component = Component::load(&PolicySource::Embedded)?;
+/// let text = "dbs:\n  - path: app.db\n    replica: {path: backup}\n";
+/// let configuration = Configuration::read(text, &component, "/srv".as_ref())?;
+/// assert_eq!(configuration.databases().next(), Some("/srv/app.db".as_ref()));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    pub(crate) databases: Vec<Entry>,
+    logging: Logging,
+    shutdown_timeout: Duration,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// One element of `dbs`.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A database file.
+    File(DatabaseSettings),
+    /// A directory of them.
+    Directory(DirectorySettings),
+}
+
+impl Entry {
+    fn settings_mut(&mut self) -> &mut DatabaseSettings {
+        match self {
+            Self::File(settings) => settings,
+            Self::Directory(directory) => &mut directory.database,
+        }
+    }
+}
+
+/// How the configuration wants replication to log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Logging {
+    /// The least severe level that is logged.
+    pub level: tracing::Level,
+    /// The form of a line.
+    pub format: LogFormat,
+    /// To standard error instead of standard output.
+    pub stderr: bool,
+    /// Whether a line names the place in the source.
+    pub source: bool,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// One line of text.
+    Text,
+    /// One JSON object on a line.
+    Json,
+    /// Several lines, for people at a terminal.
+    Pretty,
+}
+
+impl Configuration {
+    /// Validates `source` with a component; relative paths start at `base`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the configuration is: [`Error::diagnostics`] has every problem, and the message
+    /// lists them.
+    pub fn read(source: &str, component: &Component, base: &Path) -> Result<Self> {
+        let base = std::path::absolute(base).map_err(|error| {
+            Error::invalid(format!("{} is no path", base.display())).with_source(error)
+        })?;
+        let validation = component.validate(source, &REPLICA_KINDS)?;
+        let plan = validation.into_plan().map_err(Error::from_diagnostics)?;
+        Self::from_plan(plan, &base)
+    }
+
+    /// Warnings and notes.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// How it wants replication to log.
+    #[must_use]
+    pub fn logging(&self) -> &Logging {
+        &self.logging
+    }
+
+    /// How long the last flush may take.
+    #[must_use]
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout
+    }
+
+    /// The database files and directories it names, as absolute paths.
+    pub fn databases(&self) -> impl Iterator<Item = &Path> {
+        self.databases.iter().map(|entry| match entry {
+            Entry::File(settings) => settings.path.as_path(),
+            Entry::Directory(settings) => settings.path.as_path(),
+        })
+    }
+
+    /// The replica of the database at `path`, which is named itself or is in a directory that is;
+    /// relative paths start at the current directory. The file need not exist.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the configuration does not have it.
+    pub fn replica_of(&self, path: &Path) -> Result<Replica> {
+        let here = std::env::current_dir().map_err(|error| {
+            Error::unavailable("cannot find the current directory").with_source(error)
+        })?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| Error::invalid(format!("{} is not text", path.display())))?;
+        let wanted = paths::expand(text, &here)?;
+        let found = self.databases.iter().find_map(|entry| match entry {
+            Entry::File(settings) => (settings.path == wanted).then(|| settings.clone()),
+            Entry::Directory(directory) => directory.database(&wanted),
+        });
+        match found {
+            Some(settings) => settings.replica.open(),
+            None => Err(Error::invalid(format!(
+                "database not found in config: {}; it has {}",
+                wanted.display(),
+                self.databases()
+                    .map(|path| path.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))),
+        }
+    }
+
+    /// The replica at a URL, such as `file:///backups/app`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the component does not take it for one.
+    pub fn replica_at(url: &str, component: &Component) -> Result<Replica> {
+        // The component knows the forms of URLs, as part of a configuration. JSON strings are YAML,
+        // and a dollar sign is written twice there.
+        let url = serde_json::Value::from(url.replace('$', "$$"));
+        let source = format!("dbs: [{{path: database, replica: {{url: {url}}}}}]");
+        let configuration = Self::read(&source, component, Path::new("/"))?;
+        match configuration.databases.first() {
+            Some(Entry::File(settings)) => settings.replica.open(),
+            _ => Err(Error::internal("a URL did not lead to one replica")),
+        }
+    }
+
+    fn from_plan(plan: Plan, base: &Path) -> Result<Self> {
+        let mut top = SettingsReader::new("the configuration", plan.settings);
+        let logging = logging(&mut top)?;
+        let shutdown_timeout = top
+            .duration("shutdown-sync-timeout")?
+            .unwrap_or(SHUTDOWN_TIMEOUT);
+        let shutdown_retry = top.duration("shutdown-sync-interval")?;
+        let life = life(&mut top)?;
+        top.finish()?;
+        let databases = plan
+            .databases
+            .into_iter()
+            .map(|plan| {
+                let mut entry = entry(plan, base)?;
+                let settings = entry.settings_mut();
+                settings.life.clone_from(&life);
+                settings.shutdown_retry = shutdown_retry.unwrap_or(settings.shutdown_retry);
+                Ok(entry)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            databases,
+            logging,
+            shutdown_timeout,
+            diagnostics: plan.diagnostics,
+        })
+    }
+}
+
+fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
+    let default = LifeSettings::default();
+    let levels = (0..LEVELS_MAX)
+        .map_while(|index| {
+            top.duration(&format!("levels.{index}.interval"))
+                .transpose()
+        })
+        .collect::<Result<_>>()?;
+    Ok(LifeSettings {
+        levels,
+        snapshot_interval: top
+            .duration("snapshot.interval")?
+            .unwrap_or(default.snapshot_interval),
+        snapshot_retention: top
+            .duration("snapshot.retention")?
+            .unwrap_or(default.snapshot_retention),
+        l0_retention: top
+            .duration("l0-retention")?
+            .unwrap_or(default.l0_retention),
+        l0_retention_check: top
+            .duration("l0-retention-check-interval")?
+            .unwrap_or(default.l0_retention_check),
+        retention: top.flag("retention.enabled")?.unwrap_or(default.retention),
+        verify_compaction: top
+            .flag("verify-compaction")?
+            .unwrap_or(default.verify_compaction),
+        validation_interval: top.duration("validation.interval")?,
+    })
+}
+
+fn logging(top: &mut SettingsReader) -> Result<Logging> {
+    let level = match top.text("logging.level")?.as_deref() {
+        Some("trace") => tracing::Level::TRACE,
+        Some("debug") => tracing::Level::DEBUG,
+        None | Some("info") => tracing::Level::INFO,
+        Some("warn" | "warning") => tracing::Level::WARN,
+        Some("error") => tracing::Level::ERROR,
+        Some(_) => return Err(unknown_word("logging.level")),
+    };
+    let format = match top.text("logging.type")?.as_deref() {
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        Some("pretty") => LogFormat::Pretty,
+        Some(_) => return Err(unknown_word("logging.type")),
+    };
+    Ok(Logging {
+        level,
+        format,
+        stderr: top.flag("logging.stderr")?.unwrap_or(false),
+        source: top.flag("logging.source")?.unwrap_or(false),
+    })
+}
+
+fn unknown_word(name: &str) -> Error {
+    Error::invalid(format!(
+        "the policy component gives `{name}` a word that this host does not know; use a component \
+         that was made for this version"
+    ))
+}
+
+fn entry(plan: DatabasePlan, base: &Path) -> Result<Entry> {
+    match (&plan.path, &plan.dir) {
+        (Some(path), None) => {
+            let path = paths::expand(path, base)?;
+            let mut reader =
+                SettingsReader::new(format!("database {}", path.display()), plan.settings);
+            let meta_path = expanded(reader.text("meta-path")?, base)?;
+            let settings = database(path, meta_path, &mut reader, plan.replica, base)?;
+            reader.finish()?;
+            Ok(Entry::File(settings))
+        }
+        (None, Some(dir)) => {
+            let path = paths::expand(dir, base)?;
+            let mut reader =
+                SettingsReader::new(format!("directory {}", path.display()), plan.settings);
+            let directory = DirectorySettings {
+                pattern: pattern(&reader.text("pattern")?.unwrap_or_else(|| "*".into()))?,
+                recursive: reader.flag("recursive")?.unwrap_or(false),
+                watch: reader.flag("watch")?.unwrap_or(false),
+                meta_path: expanded(reader.text("meta-path")?, base)?,
+                meta_dir: expanded(reader.text("meta-dir")?, base)?,
+                database: database(path.clone(), None, &mut reader, plan.replica, base)?,
+                path,
+            };
+            reader.finish()?;
+            Ok(Entry::Directory(directory))
+        }
+        _ => Err(Error::invalid(
+            "the policy component gives a database without exactly one of a path and a directory",
+        )),
+    }
+}
+
+fn expanded(text: Option<String>, base: &Path) -> Result<Option<PathBuf>> {
+    text.map(|text| paths::expand(&text, base)).transpose()
+}
+
+/// The configuration has the syntax of Go's `filepath.Match`, which negates a class by `^`.
+fn pattern(text: &str) -> Result<glob::Pattern> {
+    glob::Pattern::new(&text.replace("[^", "[!")).map_err(|error| {
+        Error::invalid(format!("the pattern {text:?} cannot be read")).with_source(error)
+    })
+}
+
+fn database(
+    path: PathBuf,
+    meta_path: Option<PathBuf>,
+    reader: &mut SettingsReader,
+    replica: ReplicaPlan,
+    base: &Path,
+) -> Result<DatabaseSettings> {
+    let pages = |pages: Option<u64>, default| {
+        pages.map_or(default, |pages| u32::try_from(pages).unwrap_or(u32::MAX))
+    };
+    let replica = replica_settings(&path, replica, base)?;
+    // They cannot contradict those at the top, which are read.
+    reader.duration("snapshot.interval")?;
+    reader.duration("snapshot.retention")?;
+    let default = DatabaseSettings::new(path, replica);
+    Ok(DatabaseSettings {
+        meta_path,
+        monitor_interval: reader
+            .duration("monitor-interval")?
+            .unwrap_or(default.monitor_interval)
+            .max(MONITOR_INTERVAL_MIN),
+        checkpoint_interval: reader
+            .duration("checkpoint-interval")?
+            .unwrap_or(default.checkpoint_interval),
+        busy_timeout: reader
+            .duration("busy-timeout")?
+            .unwrap_or(default.busy_timeout),
+        min_checkpoint_pages: pages(
+            reader.number("min-checkpoint-page-count")?,
+            default.min_checkpoint_pages,
+        ),
+        truncate_pages: pages(reader.number("truncate-page-n")?, default.truncate_pages),
+        max_sync_bytes: reader
+            .number("max-sync-wal-bytes")?
+            .unwrap_or(default.max_sync_bytes),
+        restore_if_missing: reader.flag("restore-if-db-not-exists")?.unwrap_or(false),
+        ..default
+    })
+}
+
+fn replica_settings(database: &Path, plan: ReplicaPlan, base: &Path) -> Result<ReplicaSettings> {
+    let owner = format!("the replica of {}", database.display());
+    let mut reader = SettingsReader::new(owner, plan.settings);
+    let place = match plan.kind.as_str() {
+        "file" => ReplicaPlace::File(match reader.text("path")? {
+            Some(path) if !path.is_empty() => paths::expand(&path, base)?,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "the policy component gives the replica of {} no path",
+                    database.display()
+                )));
+            }
+        }),
+        other => {
+            return Err(Error::invalid(format!(
+                "the policy component gives {} a replica of the kind {}, which this host does not \
+                 have",
+                database.display(),
+                other.escape_debug()
+            )));
+        }
+    };
+    let sync_interval = reader
+        .duration("sync-interval")?
+        .unwrap_or(ReplicaSettings::SYNC_INTERVAL);
+    // Files are sent one by one as they are sealed, and local state that does not fit the replica
+    // is always replaced: there is nothing to set.
+    reader.number("max-sync-ltx-files")?;
+    reader.flag("auto-recover")?;
+    reader.finish()?;
+    Ok(ReplicaSettings {
+        place,
+        sync_interval,
+    })
+}

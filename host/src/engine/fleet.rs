@@ -1,0 +1,117 @@
+//! Every database of one engine. Databases of a directory come and go while it runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lockkeeper_ltx::PageEncoding;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::database::{Command, Database};
+use super::status::DatabaseShared;
+use super::watch::LogWatcher;
+use crate::Result;
+use crate::policy::Policy;
+use crate::settings::DatabaseSettings;
+
+/// Snapshots at a time. Each holds a thread that waits for its store, so there must be fewer of them
+/// than threads; each also holds back the checkpoints of its database.
+const SNAPSHOTS_MAX: usize = 2;
+/// Commands that wait for a database task.
+const COMMANDS_MAX: usize = 16;
+
+/// What all databases of one engine have in common.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) policy: Policy,
+    pub(crate) encoding: PageEncoding,
+    pub(crate) watcher: Arc<LogWatcher>,
+}
+
+/// The databases and their tasks.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    common: Common,
+    snapshot_permits: Arc<Semaphore>,
+    members: Mutex<Vec<Handle>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// One database, seen from outside of its task.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(super) path: PathBuf,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) shared: Arc<DatabaseShared>,
+}
+
+impl Fleet {
+    pub(crate) fn new(common: Common) -> Self {
+        Self {
+            common,
+            snapshot_permits: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
+            members: Mutex::default(),
+            tasks: Mutex::default(),
+        }
+    }
+
+    /// The databases at this moment.
+    pub(super) fn members(&self) -> Vec<Handle> {
+        lock(&self.members).clone()
+    }
+
+    /// Starts the task of one more database. Must be called within the runtime.
+    pub(super) fn add(&self, settings: DatabaseSettings) -> Result<()> {
+        let replica = settings.replica.open()?;
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let path = settings.path.clone();
+        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.to_string()));
+        let database = Database {
+            settings,
+            replica,
+            policy: self.common.policy.clone(),
+            encoding: self.common.encoding,
+            shared: Arc::clone(&shared),
+            watcher: Arc::clone(&self.common.watcher),
+            snapshot_permits: Arc::clone(&self.snapshot_permits),
+        };
+        lock(&self.members).push(Handle {
+            path,
+            commands,
+            shared,
+        });
+        lock(&self.tasks).spawn(database.run(receiver));
+        Ok(())
+    }
+
+    /// Ends the task of one database, after it sent what it can.
+    pub(super) async fn remove(&self, path: &Path) {
+        let handle = {
+            let mut members = lock(&self.members);
+            let at = members.iter().position(|handle| handle.path == path);
+            at.map(|at| members.remove(at))
+        };
+        if let Some(handle) = handle {
+            // A task that has ended needs no command.
+            let _ = handle.commands.send(Command::Stop).await;
+        }
+    }
+
+    /// Ends every task, after each sent what is committed.
+    pub(super) async fn stop(&self) {
+        for handle in self.members() {
+            let _ = handle.commands.send(Command::Stop).await;
+        }
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the task of a database died");
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Lists stay whole when a holder panics: each is changed in one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+//! Compares the local files of a database with its replica.
+
+use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
+
+use crate::Result;
+use crate::spool::Spool;
+
+/// What the replica holds, as far as the local side must know it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remote {
+    pub(super) files: Vec<ReplicaFile>,
+}
+
+impl Remote {
+    /// The last transaction of the replica.
+    pub(super) fn last(&self) -> Option<Txid> {
+        self.files.iter().map(|file| file.name.range().max()).max()
+    }
+
+    pub(super) fn snapshots(&self) -> Vec<ReplicaFile> {
+        let mut snapshots: Vec<ReplicaFile> = self
+            .files
+            .iter()
+            .filter(|file| file.level == Level::SNAPSHOT)
+            .copied()
+            .collect();
+        snapshots.sort_by_key(|file| file.name);
+        snapshots
+    }
+
+    fn newest_l0(&self) -> Option<&ReplicaFile> {
+        self.files
+            .iter()
+            .filter(|file| file.level == Level::L0)
+            .max_by_key(|file| file.name)
+    }
+}
+
+/// Whether the local files go on where the replica ends.
+pub(super) fn local_continues(spool: &Spool, remote: &Remote) -> Result<bool> {
+    let Some(newest) = spool.newest()? else {
+        return Ok(remote.last().is_none());
+    };
+    let last = newest.name.range().max();
+    let Some(remote_last) = remote.last() else {
+        // Nothing is there: everything must still be here.
+        return has_all(spool, Txid::FIRST, last);
+    };
+    if remote_last > last {
+        return Ok(false);
+    }
+    // The same file on both sides shows that nobody else went on from here.
+    if let Some(file) = remote.newest_l0()
+        && file.name.range().max() == remote_last
+        && spool.names()?.contains(&file.name)
+        && spool.size(file.name)? != file.size
+    {
+        return Ok(false);
+    }
+    match remote_last.next() {
+        Some(next) if next <= last => has_all(spool, next, last),
+        _ => Ok(true),
+    }
+}
+
+fn has_all(spool: &Spool, first: Txid, last: Txid) -> Result<bool> {
+    let names = spool.names()?;
+    let mut wanted = Some(first);
+    while let Some(txid) = wanted.filter(|txid| *txid <= last) {
+        if names
+            .binary_search(&FileName::new(TxidRange::single(txid)))
+            .is_err()
+        {
+            return Ok(false);
+        }
+        wanted = txid.next();
+    }
+    Ok(true)
+}

@@ -1,0 +1,138 @@
+//! Between the records of `wit/policy.wit` and our own.
+
+use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
+use lockkeeper_core::text::printable;
+
+use super::plan::{
+    DatabasePlan, Diagnostic, Plan, Position, ReplicaPlan, Secret, Setting, Severity, Value,
+};
+use super::world::types as wit;
+
+/// The most diagnostics that are kept.
+const DIAGNOSTICS_MAX: usize = 200;
+/// The longest text of a diagnostic, in characters.
+const TEXT_CHARS_MAX: usize = 1000;
+
+pub(super) fn sync_facts(facts: &SyncFacts) -> wit::SyncFacts {
+    wit::SyncFacts {
+        now: facts.now_ms,
+        marks: wit::Watermarks {
+            committed: facts.committed,
+            spooled: facts.spooled,
+            durable: facts.durable,
+        },
+        oldest_pending_age: facts.oldest_pending_age_ms,
+        since_last_sync: facts.since_last_sync_ms,
+        waiters: facts.waiters,
+        last_put_latency: facts.last_put_latency_ms,
+        consecutive_failures: facts.consecutive_failures,
+        sync_interval: facts.sync_interval_ms,
+    }
+}
+
+pub(super) fn checkpoint_facts(facts: &CheckpointFacts) -> wit::CheckpointFacts {
+    wit::CheckpointFacts {
+        now: facts.now_ms,
+        wal_pages: facts.wal_pages,
+        since_last_checkpoint: facts.since_last_checkpoint_ms,
+        written_since_last_checkpoint: facts.written_since_last_checkpoint,
+        snapshot_running: facts.snapshot_running,
+        min_checkpoint_pages: facts.min_checkpoint_pages,
+        truncate_pages: facts.truncate_pages,
+        checkpoint_interval: facts.checkpoint_interval_ms,
+    }
+}
+
+pub(super) fn checkpoint_proposal(proposal: wit::CheckpointProposal) -> CheckpointProposal {
+    match proposal {
+        wit::CheckpointProposal::None => CheckpointProposal::None,
+        wit::CheckpointProposal::Passive => CheckpointProposal::Passive,
+        wit::CheckpointProposal::Truncate => CheckpointProposal::Truncate,
+    }
+}
+
+pub(super) fn inventory(facts: &SnapshotFacts) -> wit::Inventory {
+    let mut snapshots = facts.snapshots.clone();
+    snapshots.sort_by_key(|file| file.name.range().max());
+    wit::Inventory {
+        now: facts.now_ms,
+        database_bytes: facts.database_bytes,
+        marks: wit::Watermarks {
+            committed: facts.committed,
+            spooled: facts.spooled,
+            durable: facts.durable,
+        },
+        snapshots: snapshots.iter().map(file).collect(),
+        snapshot_interval: facts.snapshot_interval_ms,
+    }
+}
+
+fn file(file: &ReplicaFile) -> wit::FileFacts {
+    wit::FileFacts {
+        level: file.level.get(),
+        min_txid: file.name.range().min().get(),
+        max_txid: file.name.range().max().get(),
+        size_bytes: file.size,
+        created: u64::try_from(file.created_ms).unwrap_or(0),
+    }
+}
+
+pub(super) fn plan(from: wit::Plan) -> Plan {
+    Plan {
+        databases: from.databases.into_iter().map(database).collect(),
+        settings: settings(from.settings),
+        diagnostics: diagnostics(from.diagnostics),
+    }
+}
+
+fn database(from: wit::DatabasePlan) -> DatabasePlan {
+    DatabasePlan {
+        path: from.path,
+        dir: from.dir,
+        settings: settings(from.settings),
+        replica: ReplicaPlan {
+            kind: from.replica.kind,
+            settings: settings(from.replica.settings),
+        },
+    }
+}
+
+fn settings(from: Vec<wit::Setting>) -> Vec<Setting> {
+    from.into_iter()
+        .map(|setting| Setting {
+            name: setting.name,
+            value: match setting.value {
+                wit::Value::Text(text) => Value::Text(text),
+                wit::Value::Number(number) => Value::Number(number),
+                wit::Value::Flag(flag) => Value::Flag(flag),
+                wit::Value::Duration(ms) => Value::Duration(ms),
+                wit::Value::Bytes(bytes) => Value::Bytes(bytes),
+                wit::Value::Secret(text) => Value::Secret(Secret::new(text)),
+            },
+        })
+        .collect()
+}
+
+/// Keeps the first ones, in a form that can be printed.
+pub(super) fn diagnostics(from: Vec<wit::Diagnostic>) -> Vec<Diagnostic> {
+    let text = |text: String| printable(&text, TEXT_CHARS_MAX);
+    from.into_iter()
+        .take(DIAGNOSTICS_MAX)
+        .map(|found| Diagnostic {
+            severity: match found.severity {
+                wit::Severity::Error => Severity::Error,
+                wit::Severity::Warning => Severity::Warning,
+                wit::Severity::Note => Severity::Note,
+            },
+            code: text(found.code),
+            path: text(found.path),
+            position: found.position.map(|at| Position {
+                line: at.line,
+                column: at.column,
+            }),
+            message: text(found.message),
+            help: found.help.map(text),
+        })
+        .collect()
+}

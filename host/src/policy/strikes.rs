@@ -1,0 +1,119 @@
+//! When a component that fails is no longer asked.
+
+use std::time::{Duration, Instant};
+
+/// Failures in a row of one kind of decision after which the component is set aside.
+pub(super) const STRIKES_MAX: u32 = 3;
+/// How long it is set aside: long beside what three failures cost, short beside the time until
+/// somebody reads the alarm.
+pub(super) const SET_ASIDE: Duration = Duration::from_secs(60);
+
+/// The kinds of decision. Each counts for itself: one that always fails must not hide behind
+/// another that works.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Decision {
+    Sync,
+    Checkpoint,
+    Snapshot,
+}
+
+impl Decision {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "plan-sync",
+            Self::Checkpoint => "plan-checkpoint",
+            Self::Snapshot => "plan-snapshot",
+        }
+    }
+}
+
+/// The failures of one component.
+#[derive(Debug, Default)]
+pub(super) struct Strikes {
+    sync: u32,
+    checkpoint: u32,
+    snapshot: u32,
+    set_aside_until: Option<Instant>,
+}
+
+impl Strikes {
+    /// Whether the component may be asked.
+    pub(super) fn may_ask(&self, now: Instant) -> bool {
+        self.set_aside_until.is_none_or(|until| now >= until)
+    }
+
+    /// Whether the component was set aside and has not answered since.
+    pub(super) fn is_set_aside(&self) -> bool {
+        self.set_aside_until.is_some()
+    }
+
+    /// Records an answer. Returns whether this ends a time of being set aside.
+    pub(super) fn answered(&mut self, decision: Decision) -> bool {
+        *self.count(decision) = 0;
+        let is_clean = [self.sync, self.checkpoint, self.snapshot]
+            .iter()
+            .all(|&count| count < STRIKES_MAX);
+        is_clean && self.set_aside_until.take().is_some()
+    }
+
+    /// Records a failure. Returns whether the component is set aside for it; one that was before
+    /// is so again after the first.
+    pub(super) fn failed(&mut self, decision: Decision, now: Instant) -> bool {
+        let count = self.count(decision);
+        *count = count.saturating_add(1);
+        // Calls that were under way when it was set aside do not prolong it.
+        let is_struck = *count >= STRIKES_MAX && self.may_ask(now);
+        if is_struck {
+            self.set_aside_until = Some(now + SET_ASIDE);
+        }
+        is_struck
+    }
+
+    fn count(&mut self, decision: Decision) -> &mut u32 {
+        match decision {
+            Decision::Sync => &mut self.sync,
+            Decision::Checkpoint => &mut self.checkpoint,
+            Decision::Snapshot => &mut self.snapshot,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_failures_in_a_row_of_one_decision_set_it_aside_for_a_while() {
+        let start = Instant::now();
+        let mut strikes = Strikes::default();
+        assert!(!strikes.failed(Decision::Sync, start));
+        assert!(!strikes.failed(Decision::Sync, start));
+        strikes.answered(Decision::Sync);
+        for _ in 1..STRIKES_MAX {
+            assert!(!strikes.failed(Decision::Sync, start));
+            strikes.answered(Decision::Checkpoint);
+        }
+        assert!(strikes.may_ask(start));
+        assert!(strikes.failed(Decision::Sync, start));
+        assert!(!strikes.may_ask(start));
+        assert!(strikes.is_set_aside());
+
+        let end = start + SET_ASIDE;
+        assert!(!strikes.may_ask(end - Duration::from_millis(1)));
+        assert!(strikes.may_ask(end));
+        assert!(
+            strikes.failed(Decision::Sync, end),
+            "one more failure is enough"
+        );
+        assert!(!strikes.may_ask(end));
+
+        let end = end + SET_ASIDE;
+        assert!(
+            !strikes.answered(Decision::Checkpoint),
+            "the decision that failed has not answered"
+        );
+        assert!(strikes.answered(Decision::Sync));
+        assert!(!strikes.is_set_aside());
+        assert!(strikes.may_ask(end));
+    }
+}
