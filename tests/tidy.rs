@@ -26,7 +26,10 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ),
     ("lockkeeper-cli", &["lockkeeper"]),
     ("lockkeeper-policy", &[]),
-    ("lockkeeper-tests", &["lockkeeper", "lockkeeper-ltx"]),
+    (
+        "lockkeeper-tests",
+        &["lockkeeper", "lockkeeper-core", "lockkeeper-ltx"],
+    ),
 ];
 
 fn root() -> &'static Path {

@@ -4,6 +4,8 @@
 //! - [`oracle`]: a workload that shows every lost write.
 //! - [`process`]: other processes, which never outlive the test that started them.
 //! - [`kernel`]: the locks that the kernel holds for this process.
+//! - [`replica`]: what is in a replica, and what lockkeeper restores from it.
+//! - [`litestream`]: the official binary.
 //!
 //! Everything here fails by panicking, as a test does.
 #![expect(
@@ -15,5 +17,7 @@
 
 pub mod database;
 pub mod kernel;
+pub mod litestream;
 pub mod oracle;
 pub mod process;
+pub mod replica;

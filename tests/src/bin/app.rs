@@ -3,12 +3,29 @@
 //! - `visit DATABASE TABLE`: opens it, prints how many rows there are, closes.
 //! - `commit DATABASE`: commits once for each line of its input.
 //! - `write DATABASE WRITER COUNT`: opens it, commits as that writer of the oracle, closes.
+//! - `replicate FOLDER`: embeds lockkeeper with the `litestream.yml` of the folder, and commits to
+//!   its `app.db` as writer 1 of the oracle until its input ends. Prints `committed N` after each
+//!   commit, and `durable N` when lockkeeper said so.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, stdin};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use lockkeeper::Lockkeeper;
 use lockkeeper_tests::{database, oracle};
+use tokio::sync::watch;
+
+/// Between two commits: about two thousand of them per second, if the disk is fast enough.
+const COMMIT_PAUSE: Duration = Duration::from_micros(300);
+/// How long the last commits may take to become durable.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// Commits between two syncs that are asked for; each of them makes a file of the replica.
+const SYNC_COMMITS: i64 = 100;
+/// How long to wait after a failed sync before the next.
+const SYNC_PAUSE: Duration = Duration::from_millis(20);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +40,7 @@ fn main() {
                 writer.write();
             }
         }
+        ["replicate", folder] => replicate(Path::new(folder)),
         _ => panic!("unknown arguments {arguments:?}"),
     }
 }
@@ -50,4 +68,75 @@ fn commit(path: &Path) {
             .expect("commit");
         println!("committed");
     }
+}
+
+fn replicate(folder: &Path) {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    let (committed, progress) = watch::channel(0);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (is_over, path) = (Arc::clone(&is_over), folder.join("app.db"));
+        move || write(&path, &committed, &is_over)
+    });
+    std::thread::spawn(move || {
+        for _ in stdin().lock().lines() {}
+        is_over.store(true, Ordering::SeqCst);
+    });
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("make a runtime")
+        .block_on(keep(folder, progress, writer));
+}
+
+/// Commits until it is over; returns the connection, which must outlive replication.
+fn write(path: &Path, committed: &watch::Sender<i64>, is_over: &AtomicBool) -> oracle::Writer {
+    let mut writer = oracle::Writer::open(path, 1);
+    while !is_over.load(Ordering::SeqCst) {
+        let number = writer.write();
+        println!("committed {number}");
+        committed.send_replace(number);
+        std::thread::sleep(COMMIT_PAUSE);
+    }
+    writer
+}
+
+/// Replicates until there are no more commits, then stops.
+async fn keep(
+    folder: &Path,
+    mut progress: watch::Receiver<i64>,
+    writer: std::thread::JoinHandle<oracle::Writer>,
+) {
+    let config = folder.join("litestream.yml");
+    let config = std::fs::read_to_string(config).expect("read the configuration");
+    let keeper = Lockkeeper::builder()
+        .config(config)
+        .base_dir(folder)
+        .start()
+        .await
+        .expect("start replication");
+    let mut next = 0;
+    // Fails when the writer is done.
+    while let Ok(committed) = progress
+        .wait_for(|number| *number >= next)
+        .await
+        .map(|n| *n)
+    {
+        match keeper.sync().await {
+            Ok(()) => {
+                println!("durable {committed}");
+                next = committed + SYNC_COMMITS;
+            }
+            Err(error) => {
+                println!("not durable: {error}");
+                tokio::time::sleep(SYNC_PAUSE).await;
+            }
+        }
+    }
+    let writer = writer.join().expect("the writer goes on");
+    keeper.stop(STOP_DEADLINE).await.expect("flush and stop");
+    drop(writer);
 }
