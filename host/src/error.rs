@@ -77,6 +77,15 @@ impl Error {
         &self.diagnostics
     }
 
+    /// Whether SQLite waited in vain for a lock, which others give back sooner or later.
+    pub(crate) fn is_busy(&self) -> bool {
+        let source = self.source.as_deref();
+        source
+            .and_then(|source| source.downcast_ref::<rusqlite::Error>())
+            .and_then(rusqlite::Error::sqlite_error_code)
+            .is_some_and(|code| code == rusqlite::ErrorCode::DatabaseBusy)
+    }
+
     /// What the caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

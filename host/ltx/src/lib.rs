@@ -28,6 +28,7 @@ mod read;
 pub mod sqlite;
 mod txid;
 pub mod wal;
+mod wal_index;
 
 pub use decode::{Decoder, Step};
 pub use encode::{Encoder, PageEncoding};
@@ -39,3 +40,4 @@ pub use name::{FileName, Level};
 pub use page::{PageSize, Pgno};
 pub use read::{ReadError, Reader};
 pub use txid::{Txid, TxidRange};
+pub use wal_index::{WAL_INDEX_LEN, WalIndexHeader};

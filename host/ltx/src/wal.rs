@@ -196,7 +196,11 @@ impl WalReader {
 
 /// Extends a checksum over `bytes`, whose length is a multiple of 8 (SQLite file format,
 /// section 4.2).
-fn add_checksum(order: ChecksumOrder, [mut s0, mut s1]: [u32; 2], bytes: &[u8]) -> [u32; 2] {
+pub(crate) fn add_checksum(
+    order: ChecksumOrder,
+    [mut s0, mut s1]: [u32; 2],
+    bytes: &[u8],
+) -> [u32; 2] {
     for &[a, b, c, d, e, f, g, h] in bytes.as_chunks::<8>().0 {
         let (first, second) = match order {
             ChecksumOrder::Little => (

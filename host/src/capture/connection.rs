@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use libsqlite3_sys as ffi;
+use lockkeeper_ltx::{WAL_INDEX_LEN, WalIndexHeader};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{Error, Result};
@@ -16,14 +17,10 @@ use crate::{Error, Result};
 /// First version without the WAL-reset bug, in which a writer that races a checkpoint loses pages.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// The state of the log, as SQLite's wal-index has it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct LogState {
-    /// Valid frames in the log, all of them committed.
-    pub(super) frames: u64,
-    /// How many of them are copied into the database.
-    pub(super) backfilled: u64,
-}
+/// Bytes that SQLite maps of a wal-index at a time.
+const SHM_REGION_LEN: c_int = 32_768;
+/// How often the index is read while a writer is changing it.
+const INDEX_TRIES: u32 = 10_000;
 
 /// How a checkpoint treats readers and writers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,26 +81,57 @@ fn keep_log_on_close(connection: &Connection) {
     }
 }
 
-/// Reads the counters of the log without a lock. The connection must not be in a transaction.
-pub(super) fn log_state(connection: &Connection) -> Result<LogState> {
-    // SQLITE_CHECKPOINT_NOOP, SQLite 3.51: "do no work at all", but report.
-    const NOOP: c_int = -1;
-    checkpoint_raw(connection, NOOP).map(|(_, state)| state)
+/// Reads the state of the log, at any time and without a lock, from the memory that SQLite shares
+/// between its connections. The connection must have read the database before.
+pub(super) fn log_state(connection: &Connection) -> Result<WalIndexHeader> {
+    let file = database_file(connection)?;
+    let mut index: *mut c_void = std::ptr::null_mut();
+    // SAFETY: `file` lives as long as the connection, and so do its methods. The connection has its
+    // log open, so the first region is mapped already and stays mapped as long as it is; asking for
+    // it only returns where.
+    let code = unsafe {
+        match (*file)
+            .pMethods
+            .as_ref()
+            .and_then(|methods| methods.xShmMap)
+        {
+            Some(map) => map(file, 0, SHM_REGION_LEN, 0, &raw mut index),
+            None => {
+                return Err(Error::invalid(
+                    "this build of SQLite does not share the index of the log",
+                ));
+            }
+        }
+    };
+    if code != ffi::SQLITE_OK || index.is_null() {
+        return Err(sqlite_error("cannot read the index of the log", code));
+    }
+    let words = index.cast::<u32>().cast_const();
+    for _ in 0..INDEX_TRIES {
+        let mut bytes = [0; WAL_INDEX_LEN];
+        for (at, word) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            // SAFETY: the region is larger than the header, aligned to a page, and mapped; other
+            // processes may write to it, so each word is read once, as it is.
+            *word = unsafe { words.add(at).read_volatile() }.to_ne_bytes();
+        }
+        if let Some(header) = WalIndexHeader::parse(&bytes) {
+            return Ok(header);
+        }
+        // Between its two copies a writer takes less time than this.
+        std::thread::yield_now();
+    }
+    Err(Error::unavailable(
+        "the index of the log is not readable: a process died while it wrote it; the next \
+         transaction of any process repairs it",
+    ))
 }
 
 /// Runs a checkpoint. `false` if a reader or another checkpoint kept it from finishing.
-pub(super) fn checkpoint(
-    connection: &Connection,
-    mode: CheckpointMode,
-) -> Result<(bool, LogState)> {
+pub(super) fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Result<bool> {
     let mode = match mode {
         CheckpointMode::Passive => ffi::SQLITE_CHECKPOINT_PASSIVE,
         CheckpointMode::Truncate => ffi::SQLITE_CHECKPOINT_TRUNCATE,
     };
-    checkpoint_raw(connection, mode)
-}
-
-fn checkpoint_raw(connection: &Connection, mode: c_int) -> Result<(bool, LogState)> {
     let (mut frames, mut backfilled): (c_int, c_int) = (-1, -1);
     // SAFETY: the handle is open and both out-pointers outlive the call.
     let code = unsafe {
@@ -115,25 +143,17 @@ fn checkpoint_raw(connection: &Connection, mode: c_int) -> Result<(bool, LogStat
             &raw mut backfilled,
         )
     };
-    if code != ffi::SQLITE_OK && code != ffi::SQLITE_BUSY {
-        return Err(sqlite_error("cannot read or checkpoint the log", code));
+    match code {
+        ffi::SQLITE_OK => Ok(frames == backfilled),
+        ffi::SQLITE_BUSY => Ok(false),
+        _ => Err(sqlite_error("cannot checkpoint the log", code)),
     }
-    let (Ok(frames), Ok(backfilled)) = (u64::try_from(frames), u64::try_from(backfilled)) else {
-        if code == ffi::SQLITE_BUSY {
-            return Err(sqlite_error("the log is busy", code));
-        }
-        return Err(Error::invalid("the database is not in WAL mode"));
-    };
-    Ok((code == ffi::SQLITE_OK, LogState { frames, backfilled }))
 }
 
-/// Reads bytes of the database file through SQLite's own descriptor: opening the file a second time
-/// and closing it would drop every lock this process holds on it (POSIX). Bytes past the end of
-/// the file read as zeros. The connection must be in a read transaction.
-pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [u8]) -> Result<()> {
+/// The file object of the database, which lives as long as the connection.
+fn database_file(connection: &Connection) -> Result<*mut ffi::sqlite3_file> {
     let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
-    // SAFETY: the handle is open; the opcode stores a pointer to the file object, which lives as
-    // long as the connection.
+    // SAFETY: the handle is open, and the opcode stores a pointer.
     let code = unsafe {
         ffi::sqlite3_file_control(
             connection.handle(),
@@ -148,10 +168,18 @@ pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [
             code,
         ));
     }
+    Ok(file)
+}
+
+/// Reads bytes of the database file through SQLite's own descriptor: opening the file a second time
+/// and closing it would drop every lock this process holds on it (POSIX). Bytes past the end of
+/// the file read as zeros. The connection must be in a read transaction.
+pub(super) fn read_database(connection: &Connection, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    let file = database_file(connection)?;
     let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
         return Err(Error::internal("a read of the database is too large"));
     };
-    // SAFETY: `file` was filled in by SQLite above and its methods live as long as it; `xRead`
+    // SAFETY: `file` lives as long as the connection, and so do its methods; `xRead`
     // writes at most `len` bytes, the length of `buffer`.
     let code = unsafe {
         let Some(methods) = (*file).pMethods.as_ref() else {

@@ -29,6 +29,8 @@ pub(super) struct Position {
     pub(super) header: WalHeader,
     /// Walks on from here.
     pub(super) reader: WalReader,
+    /// What SQLite's count of transactions was here; `None` if that is not known.
+    pub(super) changes: Option<u32>,
 }
 
 impl Position {
@@ -36,6 +38,7 @@ impl Position {
         Self {
             header,
             reader: WalReader::new(&header),
+            changes: None,
         }
     }
 
@@ -43,8 +46,18 @@ impl Position {
         self.reader.frames()
     }
 
+    pub(super) fn salts(&self) -> (u32, u32) {
+        (self.header.salt1, self.header.salt2)
+    }
+
     pub(super) fn is_same_log(&self, header: &WalHeader) -> bool {
-        (self.header.salt1, self.header.salt2) == (header.salt1, header.salt2)
+        self.salts() == (header.salt1, header.salt2)
+    }
+
+    /// SQLite's count of transactions at the end of `run`, which was read from here.
+    pub(super) fn changes_after(&self, run: &Run) -> Option<u32> {
+        self.changes
+            .map(|changes| changes.wrapping_add(run.transactions))
     }
 }
 
@@ -57,6 +70,8 @@ pub(super) struct Run {
     pub(super) pages: FrameMap,
     /// Size of the database after it, in pages.
     pub(super) commit: u32,
+    /// How many transactions it holds.
+    pub(super) transactions: u32,
 }
 
 /// The log file of one database.
@@ -126,7 +141,7 @@ impl LogFile {
         let mut reader = from.reader.clone();
         let (mut pending, mut run) = (FrameMap::new(), None::<Run>);
         let mut buffer = Vec::new();
-        while reader.frames() < frames_end {
+        'log: while reader.frames() < frames_end {
             let count = chunk_frames.min(frames_end.saturating_sub(reader.frames()));
             let offset = frame_offset(reader.frames(), page_size);
             buffer.resize(
@@ -149,28 +164,25 @@ impl LogFile {
                 let end = Position {
                     header: from.header,
                     reader: reader.clone(),
+                    changes: None,
                 };
                 let run = run.get_or_insert_with(|| Run {
                     end: end.clone(),
                     pages: FrameMap::new(),
                     commit,
+                    transactions: 0,
                 });
                 run.end = end;
                 run.commit = commit;
-                run.pages.append(&mut pending);
+                run.transactions = run.transactions.saturating_add(1);
+                // Not `append`, which rebuilds the whole map each time.
+                run.pages.extend(std::mem::take(&mut pending));
                 let bytes = reader
                     .frames()
                     .saturating_sub(from.frames())
                     .saturating_mul(frame_len as u64);
                 if max_bytes > 0 && bytes >= max_bytes {
-                    return Ok(Some(finish(std::mem::replace(
-                        run,
-                        Run {
-                            end: from.clone(),
-                            pages: FrameMap::new(),
-                            commit: 0,
-                        },
-                    ))));
+                    break 'log;
                 }
             }
         }

@@ -5,34 +5,39 @@
 //! restarts the log past what was captured. *Writer* takes the write lock for the moment in which
 //! a checkpoint must not be overtaken.
 
+mod checkpoint;
 mod connection;
+mod encode;
 mod image;
 mod log;
 mod pin;
+mod snapshot;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockkeeper_ltx::wal::{FRAME_HEADER_LEN, WalHeader, frame_offset};
-use lockkeeper_ltx::{Encoder, Header, PageEncoding, PageSize, Pgno, Txid, TxidRange, WalSpan};
+use lockkeeper_ltx::{
+    Header, PageEncoding, PageSize, Pgno, Txid, TxidRange, WalIndexHeader, WalSpan,
+};
 use rusqlite::Connection;
 
-use self::connection::CheckpointMode;
+#[cfg(test)]
+use self::checkpoint::CheckpointReport;
 pub(crate) use self::connection::is_database;
+use self::encode::{WRITE_BYTES, encode};
 use self::image::Image;
 use self::log::{FrameMap, LogFile, Position, Run};
 use self::pin::Pin;
+pub(crate) use self::snapshot::Snapshot;
 use crate::spool::{SealedFile, Spool};
 use crate::{Error, Result};
 
 /// How often a read of the log is tried again when the log was restarted under it.
 const READ_TRIES: u32 = 10;
-/// Encoded bytes that are collected before they are written to a file.
-const WRITE_BYTES: usize = 256 << 10;
-
 /// What capture needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct CaptureOptions {
@@ -41,6 +46,16 @@ pub(crate) struct CaptureOptions {
     /// Log bytes per file, cut at the end of a transaction; 0 for no limit.
     pub(crate) max_sync_bytes: u64,
     pub(crate) encoding: PageEncoding,
+}
+
+/// Whether a log goes on from the last sealed file.
+enum Continuity {
+    /// From this place.
+    Proven(Position),
+    /// Frames may have been missed.
+    Broken,
+    /// The log changed while it was read.
+    Unknown,
 }
 
 /// What a file was sealed from.
@@ -60,17 +75,6 @@ impl Sealed {
     }
 }
 
-/// What a checkpoint did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CheckpointReport {
-    /// Files sealed on the way.
-    pub(crate) sealed: Vec<Sealed>,
-    /// Whether every frame was copied, so that the next commit restarts the log.
-    pub(crate) complete: bool,
-    /// How long other writers were kept out.
-    pub(crate) write_lock_held: Duration,
-}
-
 /// The capture of one database.
 pub(crate) struct Capture {
     options: CaptureOptions,
@@ -86,8 +90,6 @@ pub(crate) struct Capture {
     position: Option<Position>,
     /// Size of the database after the last sealed file, in pages.
     commit: u32,
-    /// Whether everything in the log of `position` was captured, proven under the write lock.
-    log_complete: bool,
     identity: (u64, u64),
 }
 
@@ -125,7 +127,6 @@ impl Capture {
             last: base,
             position: None,
             commit: 0,
-            log_complete: false,
             identity,
             options,
         };
@@ -174,14 +175,12 @@ impl Capture {
         if state.frames == 0 {
             return Ok(false);
         }
-        let Some(header) = self.log.header()? else {
-            return Ok(false);
-        };
-        Ok(!position.is_same_log(&header) || state.frames != position.frames())
+        let is_same_log = (state.salt1, state.salt2) == position.salts();
+        Ok(!is_same_log || u64::from(state.frames) != position.frames())
     }
 
     /// Committed frames that are not yet copied into the database.
-    pub(crate) fn wal_pages(&self) -> Result<u64> {
+    pub(crate) fn wal_pages(&self) -> Result<u32> {
         connection::log_state(&self.control).map(|s| s.frames.saturating_sub(s.backfilled))
     }
 
@@ -199,43 +198,72 @@ impl Capture {
             let Some(header) = self.log.header()? else {
                 continue;
             };
-            let Some(position) = self.continued(&header, state.frames)? else {
-                return self.seal_full(&header, state.frames).map(Some);
+            // The log is restarted in its index first, and in the file with the first frame.
+            if (header.salt1, header.salt2) != (state.salt1, state.salt2) {
+                continue;
+            }
+            let frames = u64::from(state.frames);
+            let position = match self.continued(&header, &state)? {
+                Continuity::Proven(position) => position,
+                Continuity::Broken => return self.seal_full(&header, &state).map(Some),
+                Continuity::Unknown => continue,
             };
-            if state.frames == position.frames() {
+            if frames == position.frames() {
                 return Ok(None);
             }
             let max_bytes = self.options.max_sync_bytes;
-            if let Some(run) = self.log.read(&position, state.frames, max_bytes)? {
-                return self.seal_run(&position, run).map(Some);
+            if let Some(run) = self.log.read(&position, frames, max_bytes)? {
+                return self.seal_run(&position, run, &state).map(Some);
             }
         }
-        Err(Error::corrupt(format!(
-            "{} does not hold the frames that its index promises",
+        Err(Error::unavailable(format!(
+            "{} does not hold the frames that its index promises; it is read again",
             self.log.path().display()
         )))
     }
 
-    /// Where to read on in the log that has this header; `None` if frames may have been missed.
-    fn continued(&self, header: &WalHeader, frames: u64) -> Result<Option<Position>> {
+    /// Whether the log that has this header and state goes on from the last sealed file.
+    ///
+    /// A log with the same salts only grows, so what follows is all there is. One with other salts
+    /// was begun meanwhile: SQLite counts the transactions of all logs, so if as many were committed
+    /// as the new log holds, nothing was in between.
+    fn continued(&self, header: &WalHeader, state: &WalIndexHeader) -> Result<Continuity> {
         let Some(position) = &self.position else {
-            return Ok(None);
+            return Ok(Continuity::Broken);
         };
+        let frames = u64::from(state.frames);
         if header.page_size != self.page_size {
-            return Ok(None);
+            return Ok(Continuity::Broken);
         }
         if position.is_same_log(header) {
-            // The log of one pair of salts only grows; fewer frames mean another history.
-            let shorter = frames != 0 && frames < position.frames();
-            return Ok((!shorter).then(|| position.clone()));
+            // Fewer frames mean another history.
+            let is_shorter = frames != 0 && frames < position.frames();
+            return Ok(if is_shorter {
+                Continuity::Broken
+            } else {
+                Continuity::Proven(position.clone())
+            });
         }
-        // Each restart adds one to salt-1, whatever caused it. One step from a log that was
-        // captured to its end means that every frame of the new log is new.
-        let one_restart = header.salt1 == position.header.salt1.wrapping_add(1);
-        Ok((one_restart && self.log_complete).then(|| Position::start_of(*header)))
+        let start = Position {
+            changes: position.changes,
+            ..Position::start_of(*header)
+        };
+        let Some(run) = self.log.read(&start, frames, 0)? else {
+            return Ok(Continuity::Unknown);
+        };
+        Ok(if start.changes_after(&run) == Some(state.changes) {
+            Continuity::Proven(start)
+        } else {
+            Continuity::Broken
+        })
     }
 
-    fn seal_run(&mut self, from: &Position, run: Run) -> Result<Sealed> {
+    fn seal_run(&mut self, from: &Position, run: Run, state: &WalIndexHeader) -> Result<Sealed> {
+        let changes = if run.end.frames() == u64::from(state.frames) {
+            Some(state.changes)
+        } else {
+            from.changes_after(&run)
+        };
         let mut pages = run.pages;
         let mut frames = None;
         let lock_page = self.page_size.lock_page();
@@ -257,21 +285,23 @@ impl Capture {
         }
         let span = span(from, &run.end);
         let txid = self.write_file(&wanted, &pages, run.commit, span)?;
-        self.log_complete = false;
-        self.position = Some(run.end);
+        self.position = Some(Position { changes, ..run.end });
         self.commit = run.commit;
         Ok(Sealed::Incremental(txid))
     }
 
-    /// Seals every page of the database as it is after `frames` frames of the log.
-    fn seal_full(&mut self, header: &WalHeader, frames: u64) -> Result<Sealed> {
+    /// Seals every page of the database as it is in this state of the log.
+    fn seal_full(&mut self, header: &WalHeader, state: &WalIndexHeader) -> Result<Sealed> {
         let start = Position::start_of(*header);
-        let run = self.log.read(&start, frames, 0)?.ok_or_else(|| {
-            Error::unavailable(format!(
-                "{} changed while it was read",
-                self.log.path().display()
-            ))
-        })?;
+        let run = self
+            .log
+            .read(&start, state.frames.into(), 0)?
+            .ok_or_else(|| {
+                Error::unavailable(format!(
+                    "{} changed while it was read",
+                    self.log.path().display()
+                ))
+            })?;
         let lock_page = header.page_size.lock_page();
         let wanted: Vec<Pgno> = (1..=run.commit)
             .filter_map(Pgno::new)
@@ -279,8 +309,10 @@ impl Capture {
             .collect();
         self.page_size = header.page_size;
         let txid = self.write_file(&wanted, &run.pages, run.commit, span(&start, &run.end))?;
-        self.log_complete = false;
-        self.position = Some(run.end);
+        self.position = Some(Position {
+            changes: Some(state.changes),
+            ..run.end
+        });
         self.commit = run.commit;
         Ok(Sealed::Full(txid))
     }
@@ -353,7 +385,8 @@ impl Capture {
             return Ok(None);
         }
         let frames = end / frame_len;
-        if connection::log_state(&self.control)?.frames < frames {
+        let state = connection::log_state(&self.control)?;
+        if u64::from(state.frames) < frames {
             return Ok(None);
         }
         let Some(run) = self.log.read(&Position::start_of(*header), frames, 0)? else {
@@ -374,55 +407,20 @@ impl Capture {
         self.log
             .read_page(last_frame, header.page_size, &mut page)?;
         let sealed = self.spool.page(file.name, pgno)?;
-        Ok((sealed.as_deref() == Some(page.as_slice())).then_some(run.end))
+        if sealed.as_deref() != Some(page.as_slice()) {
+            return Ok(None);
+        }
+        let changes = self.changes_at(&run.end, &state)?;
+        Ok(Some(Position { changes, ..run.end }))
     }
 
-    /// Copies the log into the database, so that it can be restarted, without losing a commit:
-    /// everything is captured while other writers are kept out, then copied.
-    pub(crate) fn checkpoint(&mut self, truncate: bool) -> Result<CheckpointReport> {
-        let mut report = CheckpointReport::default();
-        while let Some(sealed) = self.seal_next()? {
-            report.sealed.push(sealed);
+    /// SQLite's count of transactions at a place in the log, counted back from its end.
+    fn changes_at(&self, place: &Position, state: &WalIndexHeader) -> Result<Option<u32>> {
+        if place.frames() == u64::from(state.frames) {
+            return Ok(Some(state.changes));
         }
-        // The bulk is copied first, while everybody writes on: a newer pin lets the copy come
-        // close to the end of the log.
-        self.repin()?;
-        connection::checkpoint(&self.control, CheckpointMode::Passive)?;
-        self.begin_barrier()?;
-        let since = Instant::now();
-        let result = self.checkpoint_behind_barrier(&mut report);
-        let released = self.writer.execute_batch("ROLLBACK");
-        report.write_lock_held = since.elapsed();
-        result?;
-        released.map_err(|e| self.failed("release the write lock of", e))?;
-        if truncate && report.complete {
-            // Readers may hold it off; the log is then emptied another time.
-            connection::checkpoint(&self.control, CheckpointMode::Truncate)?;
-        }
-        self.repin()?;
-        Ok(report)
-    }
-
-    fn begin_barrier(&self) -> Result<()> {
-        self.writer
-            .execute_batch("BEGIN IMMEDIATE; INSERT INTO _litestream_lock (id) VALUES (1)")
-            .map_err(|error| {
-                // A failed INSERT leaves the transaction open.
-                let _ = self.writer.execute_batch("ROLLBACK");
-                self.failed("take the write lock of", error)
-            })
-    }
-
-    fn checkpoint_behind_barrier(&mut self, report: &mut CheckpointReport) -> Result<()> {
-        while let Some(sealed) = self.seal_next()? {
-            report.sealed.push(sealed);
-        }
-        self.log_complete = true;
-        // From here the write lock alone keeps the log from being restarted.
-        self.pin = None;
-        let (_, state) = connection::checkpoint(&self.control, CheckpointMode::Passive)?;
-        report.complete = state.frames == state.backfilled;
-        Ok(())
+        let rest = self.log.read(place, state.frames.into(), 0)?;
+        Ok(rest.map(|rest| state.changes.wrapping_sub(rest.transactions)))
     }
 
     /// Replaces the pin by one at the end of the log. The old one goes last, so that the log is
@@ -437,35 +435,6 @@ impl Capture {
         Error::unavailable(format!("cannot {what} {}", self.options.database.display()))
             .with_source(error)
     }
-
-    /// Everything that is needed to write a snapshot of the last sealed transaction while capture
-    /// goes on; `None` if commits came in between, so that it must be tried again.
-    pub(crate) fn snapshot(&self) -> Result<Option<Snapshot>> {
-        let (Some(txid), Some(position)) = (self.last, &self.position) else {
-            return Ok(None);
-        };
-        let pin = Pin::take(&self.options, &self.control, &self.writer, &self.log)?;
-        let state = connection::log_state(&self.control)?;
-        let Some(header) = self.log.header()? else {
-            return Ok(None);
-        };
-        if !position.is_same_log(&header) || state.frames != position.frames() {
-            return Ok(None);
-        }
-        let Some(frames) = self.frames_until(position)? else {
-            return Ok(None);
-        };
-        Ok(Some(Snapshot {
-            txid,
-            pin,
-            log: self.log.try_clone()?,
-            frames,
-            page_size: self.page_size,
-            commit: self.commit,
-            wal: last_frame_span(position),
-            encoding: self.options.encoding,
-        }))
-    }
 }
 
 impl std::fmt::Debug for Capture {
@@ -476,93 +445,12 @@ impl std::fmt::Debug for Capture {
     }
 }
 
-/// A database at one transaction, held still by a read mark of its own.
-pub(crate) struct Snapshot {
-    pub(crate) txid: Txid,
-    pin: Pin,
-    log: LogFile,
-    frames: FrameMap,
-    page_size: PageSize,
-    commit: u32,
-    wal: WalSpan,
-    encoding: PageEncoding,
-}
-
-impl Snapshot {
-    /// Encodes the whole database as one LTX file, in pieces.
-    pub(crate) fn write(
-        &self,
-        timestamp_ms: i64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let range = TxidRange::new(Txid::FIRST, self.txid)
-            .ok_or_else(|| Error::internal("a snapshot ends before it starts"))?;
-        let lock_page = self.page_size.lock_page();
-        let wanted: Vec<Pgno> = (1..=self.commit)
-            .filter_map(Pgno::new)
-            .filter(|p| *p != lock_page)
-            .collect();
-        let image = Image {
-            pin: self.pin.connection(),
-            log: &self.log,
-            frames: &self.frames,
-            page_size: self.page_size,
-        };
-        let header = Header::new(self.page_size, self.commit, range, timestamp_ms, self.wal);
-        encode(
-            &image,
-            header,
-            self.encoding,
-            &wanted,
-            &mut Vec::new(),
-            sink,
-        )
-    }
-}
-
-fn encode(
-    image: &Image<'_>,
-    header: Header,
-    encoding: PageEncoding,
-    wanted: &[Pgno],
-    out: &mut Vec<u8>,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let refused = |error: lockkeeper_ltx::EncodeError| {
-        Error::internal("cannot encode a file").with_source(error)
-    };
-    let mut encoder = Encoder::new(header, encoding, out).map_err(refused)?;
-    let mut page = vec![0; image.page_size.bytes()];
-    for &pgno in wanted {
-        image.read(pgno, &mut page)?;
-        encoder.page(pgno, &page, out).map_err(refused)?;
-        if out.len() >= WRITE_BYTES {
-            sink(out)?;
-            out.clear();
-        }
-    }
-    encoder.finish(out).map_err(refused)?;
-    sink(out)
-}
-
 /// The part of a log between two places, as the header of an L0 file states it.
 fn span(from: &Position, end: &Position) -> WalSpan {
     let offset = frame_offset(from.frames(), end.header.page_size);
     WalSpan {
         offset,
         size: frame_offset(end.frames(), end.header.page_size).saturating_sub(offset),
-        salt1: end.header.salt1,
-        salt2: end.header.salt2,
-    }
-}
-
-/// Litestream's snapshots state the last frame only.
-fn last_frame_span(end: &Position) -> WalSpan {
-    let page_size = end.header.page_size;
-    let offset = frame_offset(end.frames().saturating_sub(1), page_size);
-    WalSpan {
-        offset,
-        size: frame_offset(end.frames(), page_size).saturating_sub(offset),
         salt1: end.header.salt1,
         salt2: end.header.salt2,
     }

@@ -1,9 +1,10 @@
 //! Holding the log: a read transaction whose mark keeps it from being restarted.
 
+use lockkeeper_ltx::WalIndexHeader;
 use rusqlite::Connection;
 
 use super::CaptureOptions;
-use super::connection::{self, LogState};
+use super::connection;
 use super::log::LogFile;
 use crate::{Error, Result};
 
@@ -37,12 +38,11 @@ impl Pin {
                 bump(writer).map_err(failed)?;
                 continue;
             }
-            let header = log.header()?;
             pin.execute_batch("BEGIN").map_err(failed)?;
             pin.query_row("SELECT COUNT(*) FROM _litestream_seq", [], |_| Ok(()))
                 .map_err(failed)?;
             let after = connection::log_state(control)?;
-            if holds(before, after) && header.is_some() && header == log.header()? {
+            if holds(&before, &after) {
                 return Ok(Self(pin));
             }
             pin.execute_batch("ROLLBACK").map_err(failed)?;
@@ -59,10 +59,11 @@ impl Pin {
 }
 
 /// Whether a mark taken between the two states is a real one: some frame that was there before it
-/// is not copied after it, so not everything was copied when it was taken. Both states must be of
-/// one log, which its salts tell.
-fn holds(before: LogState, after: LogState) -> bool {
-    after.frames >= before.frames && after.backfilled < before.frames
+/// is not copied after it, so not everything was copied when it was taken.
+fn holds(before: &WalIndexHeader, after: &WalIndexHeader) -> bool {
+    (before.salt1, before.salt2) == (after.salt1, after.salt2)
+        && after.frames >= before.frames
+        && after.backfilled < before.frames
 }
 
 /// Commits one small change of our own, which leaves a frame in the log.

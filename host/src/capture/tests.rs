@@ -201,6 +201,81 @@ fn a_log_that_came_and_went_unseen_is_followed_by_a_full_file() {
 }
 
 #[test]
+fn a_reader_that_begins_to_write_after_a_checkpoint_is_not_missed() {
+    let fixture = Fixture::new(4096);
+    fixture.insert(100);
+    let mut capture = fixture.capture();
+    seal_all(&mut capture);
+    // A reader from before the checkpoint goes on in the old log when it begins to write.
+    let other = Connection::open(fixture.path()).unwrap();
+    other
+        .execute_batch("BEGIN; SELECT COUNT(*) FROM t")
+        .unwrap();
+    assert!(capture.begin_barrier().unwrap());
+    let mut report = CheckpointReport::default();
+    capture.checkpoint_behind_barrier(&mut report).unwrap();
+    capture.end_barrier().unwrap();
+    assert!(report.complete);
+    let salts = |capture: &Capture| capture.log.header().unwrap().unwrap().salt1;
+    let before = salts(&capture);
+    other
+        .execute_batch("INSERT INTO t (x) VALUES (randomblob(100)); COMMIT")
+        .unwrap();
+    assert_eq!(salts(&capture), before, "it goes on in the old log");
+    // Somebody else copies that too, before capture holds the log again.
+    let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+    fixture.app.query_row(sql, [], |_| Ok(())).unwrap();
+    fixture.insert(100);
+    assert_eq!(salts(&capture), before.wrapping_add(1), "one restart");
+    assert!(matches!(seal_all(&mut capture)[..], [Sealed::Full(_), ..]));
+    assert_restores(&fixture, &capture);
+}
+
+#[test]
+fn a_restart_while_nobody_holds_the_log_is_proven_by_the_count_of_transactions() {
+    let fixture = Fixture::new(4096);
+    let mut capture = fixture.capture();
+    for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
+        fixture.insert(100);
+        seal_all(&mut capture);
+        capture.pin = None;
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        fixture.app.query_row(&sql, [], |_| Ok(())).unwrap();
+        for _ in 0..3 {
+            fixture.insert(100);
+        }
+        let sealed = seal_all(&mut capture);
+        assert!(
+            sealed.iter().all(|s| matches!(s, Sealed::Incremental(_))),
+            "{mode}: {sealed:?}"
+        );
+        assert_restores(&fixture, &capture);
+    }
+}
+
+#[test]
+fn a_writer_that_does_not_let_go_delays_a_checkpoint_and_nothing_else() {
+    let fixture = Fixture::new(4096);
+    fixture.insert(100);
+    let mut capture = fixture.capture();
+    seal_all(&mut capture);
+    capture.writer.busy_timeout(Duration::ZERO).unwrap();
+    fixture.insert(100);
+    fixture.app.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let report = capture.checkpoint(false).unwrap();
+    assert!(!report.complete);
+    fixture.app.execute_batch("COMMIT").unwrap();
+    assert!(capture.checkpoint(false).unwrap().complete);
+    fixture.insert(100);
+    let sealed = seal_all(&mut capture);
+    assert!(
+        sealed.iter().all(|s| matches!(s, Sealed::Incremental(_))),
+        "{sealed:?}"
+    );
+    assert_restores(&fixture, &capture);
+}
+
+#[test]
 fn the_pin_keeps_every_kind_of_checkpoint_from_restarting_the_log() {
     let fixture = Fixture::new(4096);
     let mut capture = fixture.capture();

@@ -54,6 +54,14 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// What holds for the database, or for each one of the directory.
+    pub(crate) fn settings(&self) -> &DatabaseSettings {
+        match self {
+            Self::File(settings) => settings,
+            Self::Directory(directory) => &directory.database,
+        }
+    }
+
     fn settings_mut(&mut self) -> &mut DatabaseSettings {
         match self {
             Self::File(settings) => settings,

@@ -11,7 +11,7 @@ use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
 use super::upload::Uploads;
 use super::watch::LogWatcher;
-use super::worker::{PermittedSnapshot, Turn, Worker};
+use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
 use crate::capture::{Capture, CaptureOptions};
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -23,6 +23,9 @@ use crate::{Error, Result};
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// How often the last flush is tried. A lock that is busy for a moment must not cost it; a database
+/// that is not there must not delay the end of the application.
+const STOP_TRIES: u32 = 3;
 /// How long the replica may take to be listed at the start.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,6 +35,31 @@ pub(crate) enum Command {
     Sync(oneshot::Sender<Result<Option<Txid>>>),
     /// Seal everything, send everything, end.
     Stop,
+}
+
+/// Whether the task was told to end, and how often it failed to do so in order.
+#[derive(Debug, Default)]
+struct Stop {
+    asked: bool,
+    failures: u32,
+}
+
+impl Stop {
+    fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    fn count_failure(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.failures >= STOP_TRIES
+    }
 }
 
 /// Everything a database task needs.
@@ -49,51 +77,56 @@ impl Database {
     /// Replicates until told to stop.
     pub(crate) async fn run(self, mut commands: mpsc::Receiver<Command>) {
         let mut pause = RETRY_MIN;
+        let mut stop = Stop::default();
         loop {
             let started = Instant::now();
-            match self.replicate(&mut commands).await {
-                Ok(()) => {
-                    self.shared.set_state(DatabaseState::Stopped);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(database = %self.settings.path.display(), %error, "replication failed");
-                    self.shared
-                        .set_state(DatabaseState::Failing(error.to_string()));
-                    if started.elapsed() > RETRY_MAX {
-                        pause = RETRY_MIN;
-                    }
-                    // Told to stop while failing: the state stays, for it says what is wrong.
-                    if self.wait_out(pause, &mut commands, &error).await {
-                        return;
-                    }
-                    pause = pause.saturating_mul(2).min(RETRY_MAX);
-                }
+            let error = match self.replicate(&mut commands, &mut stop).await {
+                Ok(()) => return self.shared.set_state(DatabaseState::Stopped),
+                Err(error) => error,
+            };
+            tracing::error!(database = %self.settings.path.display(), %error, "replication failed");
+            self.shared
+                .set_state(DatabaseState::Failing(error.to_string()));
+            if started.elapsed() > RETRY_MAX {
+                pause = RETRY_MIN;
             }
+            self.wait_out(pause, &mut commands, &error, &mut stop).await;
+            if stop.is_given_up() {
+                // The state stays, for it says what is wrong.
+                return;
+            }
+            pause = pause.saturating_mul(2).min(RETRY_MAX);
         }
     }
 
-    /// Waits before the next attempt, and answers whoever asks meanwhile. `true` to stop.
+    /// Waits before the next attempt, and answers whoever asks meanwhile.
     async fn wait_out(
         &self,
         pause: Duration,
         commands: &mut mpsc::Receiver<Command>,
         error: &Error,
-    ) -> bool {
+        stop: &mut Stop,
+    ) {
         let until = Instant::now() + pause;
-        loop {
+        while !stop.is_asked() {
             match tokio::time::timeout_at(until, commands.recv()).await {
-                Err(_) => return false,
-                Ok(None | Some(Command::Stop)) => return true,
+                Err(_) => return,
+                Ok(None | Some(Command::Stop)) => stop.ask(),
                 Ok(Some(Command::Sync(reply))) => {
                     // A caller that went away needs no answer.
                     let _ = reply.send(Err(Error::unavailable(error.to_string())));
                 }
             }
         }
+        stop.count_failure();
+        tokio::time::sleep(self.settings.shutdown_retry.min(pause)).await;
     }
 
-    async fn replicate(&self, commands: &mut mpsc::Receiver<Command>) -> Result<()> {
+    async fn replicate(
+        &self,
+        commands: &mut mpsc::Receiver<Command>,
+        stop: &mut Stop,
+    ) -> Result<()> {
         let meta = self.settings.meta_path();
         let spool = {
             let meta = meta.clone();
@@ -130,7 +163,7 @@ impl Database {
             uploads.run(snapshot_requests).await
         };
         tokio::pin!(uploads);
-        let capture = self.capture(worker, commands, snapshots);
+        let capture = self.capture(worker, commands, stop, snapshots);
         tokio::select! {
             result = &mut uploads => result,
             // The last commits are sealed: what is left is to send them.
@@ -224,6 +257,7 @@ impl Database {
         &self,
         mut worker: Box<Worker>,
         commands: &mut mpsc::Receiver<Command>,
+        stop: &mut Stop,
         snapshots: mpsc::Sender<PermittedSnapshot>,
     ) -> Result<()> {
         let wake = Arc::new(Notify::new());
@@ -236,20 +270,37 @@ impl Database {
         let mut next = Instant::now();
         loop {
             let command = tokio::select! {
+                biased;
+                () = std::future::ready(()), if stop.is_asked() => Some(Command::Stop),
+                command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
                 () = tokio::time::sleep_until(next) => None,
                 // While commits are batched, more of them change nothing.
                 () = wake.notified(), if !batching => None,
-                command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
             };
-            let (returned, turn) = self.turn(worker, command.is_some()).await;
+            let kind = match &command {
+                None => TurnKind::Regular,
+                Some(Command::Sync(_)) => TurnKind::Seal,
+                Some(Command::Stop) => {
+                    stop.ask();
+                    TurnKind::Seal
+                }
+            };
+            let (returned, turn) = self.turn(worker, kind).await;
             worker = returned;
             let turn = match turn {
                 Ok(turn) => turn,
                 Err(error) => {
+                    let is_busy = error.is_busy();
                     if let Some(Command::Sync(reply)) = command {
                         let _ = reply.send(Err(Error::unavailable(error.to_string())));
                     }
-                    return Err(error);
+                    if !is_busy || stop.is_asked() {
+                        return Err(error);
+                    }
+                    // A long write transaction of the application: nothing is lost meanwhile.
+                    tracing::debug!(database = %self.settings.path.display(), %error, "busy");
+                    next = Instant::now() + self.settings.monitor_interval;
+                    continue;
                 }
             };
             batching = turn.wait < self.settings.monitor_interval;
@@ -269,10 +320,10 @@ impl Database {
         }
     }
 
-    async fn turn(&self, mut worker: Box<Worker>, force: bool) -> (Box<Worker>, Result<Turn>) {
+    async fn turn(&self, mut worker: Box<Worker>, kind: TurnKind) -> (Box<Worker>, Result<Turn>) {
         let shared = Arc::clone(&self.shared);
         let turn = tokio::task::spawn_blocking(move || {
-            let turn = worker.turn(&shared, force);
+            let turn = worker.turn(&shared, kind);
             (worker, turn)
         });
         match turn.await {

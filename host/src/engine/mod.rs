@@ -64,13 +64,17 @@ impl Lockkeeper {
 
     /// Starts replication of what the entries name.
     pub(crate) fn spawn(entries: Vec<Entry>, common: Common) -> Result<Self> {
+        // Opening a store is checked here, before there is a runtime that would have to be ended.
+        for entry in &entries {
+            entry.settings().replica.open()?;
+        }
+        let fleet = Arc::new(Fleet::new(common));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("lockkeeper-io")
             .build()
             .map_err(|error| Error::unavailable("cannot start a runtime").with_source(error))?;
-        let fleet = Arc::new(Fleet::new(common));
         let (stopping, stop) = signal::channel(false);
         let (ending, ended) = oneshot::channel();
         let mut directories = Vec::new();

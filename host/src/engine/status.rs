@@ -170,8 +170,12 @@ impl DatabaseShared {
     pub(crate) fn backlog(&self) -> String {
         let text = |txid: Option<Txid>| txid.map_or("none".to_owned(), |txid| txid.to_string());
         let marks = self.marks();
+        let why = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => format!(": {why}"),
+            _ => String::new(),
+        };
         format!(
-            "{} (sealed to {}, durable to {})",
+            "{} (sealed to {}, durable to {}){why}",
             self.path.display(),
             text(marks.spooled),
             text(marks.durable)

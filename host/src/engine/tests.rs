@@ -176,16 +176,35 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
     assert_eq!(restored_rows(dir.path()).await, 1);
 }
 
+/// A replica that can neither be listed nor written: a file stands where its folder was.
+struct Away {
+    folder: std::path::PathBuf,
+    kept: std::path::PathBuf,
+}
+
+impl Away {
+    fn take(dir: &Path) -> Self {
+        let (folder, kept) = (dir.join("replica/ltx"), dir.join("kept"));
+        std::fs::rename(&folder, &kept).unwrap();
+        std::fs::write(&folder, "").unwrap();
+        Self { folder, kept }
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.folder).unwrap();
+        std::fs::rename(&self.kept, &self.folder).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_is_committed_while_the_replica_is_away_is_sent_when_it_is_back() {
     let (dir, app) = fixture();
     let keeper = start(dir.path(), |_| {});
     insert(&app);
     keeper.stop(DEADLINE).await.unwrap();
-    // A file where the folder was: nothing can be listed or written.
-    let (replica, away) = (dir.path().join("replica"), dir.path().join("away"));
-    std::fs::rename(&replica, &away).unwrap();
-    std::fs::write(&replica, "").unwrap();
+    let away = Away::take(dir.path());
     let keeper = start(dir.path(), |_| {});
     let first = loop {
         let status = keeper.status().databases.remove(0);
@@ -197,8 +216,7 @@ async fn what_is_committed_while_the_replica_is_away_is_sent_when_it_is_back() {
     insert(&app);
     let mut spooled = keeper.fleet.members()[0].shared.subscribe_spooled();
     spooled.wait_for(|txid| *txid > first).await.unwrap();
-    std::fs::remove_file(&replica).unwrap();
-    std::fs::rename(&away, &replica).unwrap();
+    drop(away);
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 2);
 }
@@ -209,9 +227,7 @@ async fn a_lost_local_file_that_was_not_sent_is_made_up_for() {
     let keeper = start(dir.path(), |_| {});
     insert(&app);
     keeper.stop(DEADLINE).await.unwrap();
-    let (replica, away) = (dir.path().join("replica"), dir.path().join("away"));
-    std::fs::rename(&replica, &away).unwrap();
-    std::fs::write(&replica, "").unwrap();
+    let away = Away::take(dir.path());
     let keeper = start(dir.path(), |_| {});
     let mut spooled = keeper.fleet.members()[0].shared.subscribe_spooled();
     let first = *spooled.wait_for(Option::is_some).await.unwrap();
@@ -220,8 +236,7 @@ async fn a_lost_local_file_that_was_not_sent_is_made_up_for() {
     let lost = first.and_then(lockkeeper_ltx::Txid::next).unwrap();
     let local = dir.path().join(".app.db-litestream/ltx/0");
     std::fs::write(local.join(format!("{lost}-{lost}.ltx")), "damaged").unwrap();
-    std::fs::remove_file(&replica).unwrap();
-    std::fs::rename(&away, &replica).unwrap();
+    drop(away);
     while keeper.sync().await.is_err() {
         tokio::task::yield_now().await;
     }

@@ -31,6 +31,15 @@ pub(crate) struct Worker {
     snapshot_permits: Arc<Semaphore>,
 }
 
+/// What a turn is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TurnKind {
+    /// Everything that is due, when the policy says so.
+    Regular,
+    /// Sealing what is committed, at once, and nothing else: somebody waits for it.
+    Seal,
+}
+
 /// What a turn led to.
 pub(crate) struct Turn {
     /// When to look again although nothing wakes us.
@@ -66,8 +75,8 @@ impl Worker {
         }
     }
 
-    /// Seals what was committed, at once if `force`, else when the policy says so.
-    pub(crate) fn turn(&mut self, shared: &DatabaseShared, force: bool) -> Result<Turn> {
+    /// Seals what was committed and does what else is due.
+    pub(crate) fn turn(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Turn> {
         if !self.capture.is_in_place() {
             return Err(crate::Error::unavailable(format!(
                 "the database {} was replaced or removed while it was replicated",
@@ -75,27 +84,29 @@ impl Worker {
             )));
         }
         let now = Instant::now();
-        let mut wait = self.settings.monitor_interval;
+        let mut turn = Turn {
+            wait: self.settings.monitor_interval,
+            spooled: None,
+            snapshot: None,
+        };
         if self.capture.is_pending()? {
             let since = *self.pending_since.get_or_insert(now);
-            let delay = if force {
-                Duration::ZERO
-            } else {
-                self.sync_delay(shared, since, now)
+            let delay = match kind {
+                TurnKind::Regular => self.sync_delay(shared, since, now),
+                TurnKind::Seal => Duration::ZERO,
             };
             if delay.is_zero() {
                 self.seal(shared)?;
             } else {
-                wait = wait.min(delay);
+                turn.wait = turn.wait.min(delay);
             }
         }
-        self.checkpoint(shared)?;
-        let snapshot = if force { None } else { self.snapshot(shared)? };
-        Ok(Turn {
-            wait,
-            spooled: self.capture.last(),
-            snapshot,
-        })
+        if kind == TurnKind::Regular {
+            self.checkpoint(shared)?;
+            turn.snapshot = self.snapshot(shared)?;
+        }
+        turn.spooled = self.capture.last();
+        Ok(turn)
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
@@ -141,7 +152,7 @@ impl Worker {
         }
         let facts = CheckpointFacts {
             now_ms: unix_ms(),
-            wal_pages: u32::try_from(self.capture.wal_pages()?).unwrap_or(u32::MAX),
+            wal_pages: self.capture.wal_pages()?,
             since_last_checkpoint_ms: millis(self.last_checkpoint.elapsed()),
             written_since_last_checkpoint: self.written_since_checkpoint,
             snapshot_running: shared.marks().snapshot_running,

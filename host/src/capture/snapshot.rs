@@ -1,0 +1,98 @@
+//! The whole database at one transaction, as one file, while capture goes on.
+
+use lockkeeper_ltx::wal::frame_offset;
+use lockkeeper_ltx::{Header, PageEncoding, PageSize, Pgno, Txid, TxidRange, WalSpan};
+
+use super::encode::encode;
+use super::image::Image;
+use super::log::{FrameMap, LogFile, Position};
+use super::pin::Pin;
+use super::{Capture, connection};
+use crate::{Error, Result};
+
+impl Capture {
+    /// Everything that is needed to write a snapshot of the last sealed transaction while capture
+    /// goes on; `None` if commits came in between, so that it must be tried again.
+    pub(crate) fn snapshot(&self) -> Result<Option<Snapshot>> {
+        let (Some(txid), Some(position)) = (self.last, &self.position) else {
+            return Ok(None);
+        };
+        let pin = Pin::take(&self.options, &self.control, &self.writer, &self.log)?;
+        let state = connection::log_state(&self.control)?;
+        let Some(header) = self.log.header()? else {
+            return Ok(None);
+        };
+        if !position.is_same_log(&header) || u64::from(state.frames) != position.frames() {
+            return Ok(None);
+        }
+        let Some(frames) = self.frames_until(position)? else {
+            return Ok(None);
+        };
+        Ok(Some(Snapshot {
+            txid,
+            pin,
+            log: self.log.try_clone()?,
+            frames,
+            page_size: self.page_size,
+            commit: self.commit,
+            wal: last_frame_span(position),
+            encoding: self.options.encoding,
+        }))
+    }
+}
+
+/// A database at one transaction, held still by a read mark of its own.
+pub(crate) struct Snapshot {
+    pub(crate) txid: Txid,
+    pin: Pin,
+    log: LogFile,
+    frames: FrameMap,
+    page_size: PageSize,
+    commit: u32,
+    wal: WalSpan,
+    encoding: PageEncoding,
+}
+
+impl Snapshot {
+    /// Encodes the whole database as one LTX file, in pieces.
+    pub(crate) fn write(
+        &self,
+        timestamp_ms: i64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let range = TxidRange::new(Txid::FIRST, self.txid)
+            .ok_or_else(|| Error::internal("a snapshot ends before it starts"))?;
+        let lock_page = self.page_size.lock_page();
+        let wanted: Vec<Pgno> = (1..=self.commit)
+            .filter_map(Pgno::new)
+            .filter(|p| *p != lock_page)
+            .collect();
+        let image = Image {
+            pin: self.pin.connection(),
+            log: &self.log,
+            frames: &self.frames,
+            page_size: self.page_size,
+        };
+        let header = Header::new(self.page_size, self.commit, range, timestamp_ms, self.wal);
+        encode(
+            &image,
+            header,
+            self.encoding,
+            &wanted,
+            &mut Vec::new(),
+            sink,
+        )
+    }
+}
+
+/// Litestream's snapshots state the last frame only.
+fn last_frame_span(end: &Position) -> WalSpan {
+    let page_size = end.header.page_size;
+    let offset = frame_offset(end.frames().saturating_sub(1), page_size);
+    WalSpan {
+        offset,
+        size: frame_offset(end.frames(), page_size).saturating_sub(offset),
+        salt1: end.header.salt1,
+        salt2: end.header.salt2,
+    }
+}
