@@ -124,6 +124,56 @@ impl Guest for Policy {
             snapshot_interval: inventory.snapshot_interval,
         })
     }
+
+    fn plan_compaction(facts: CompactionFacts) -> Vec<CompactionProposal> {
+        let level = |level: types::LevelFacts| decide::Level {
+            level: level.level,
+            interval: level.interval,
+            newest: level.newest.as_ref().map(file),
+            waiting: level.waiting.iter().map(file).collect(),
+            ends_at_gap: level.ends_at_gap,
+        };
+        let merges = decide::plan_compaction(&decide::CompactionFacts {
+            now: facts.now,
+            levels: facts.levels.into_iter().map(level).collect(),
+            inputs_max: facts.inputs_max,
+        });
+        let proposal = |merge: decide::Merge| CompactionProposal {
+            level: merge.level,
+            min_txid: merge.min_txid,
+            max_txid: merge.max_txid,
+            reason: merge.reason,
+        };
+        merges.into_iter().map(proposal).collect()
+    }
+
+    fn plan_retention(facts: RetentionFacts) -> Vec<Keep> {
+        let held = |held: types::HeldFile| decide::Held {
+            file: file(&held.file),
+            needed: held.needed,
+        };
+        let keeps = decide::plan_retention(&decide::RetentionFacts {
+            now: facts.now,
+            l0_retention: facts.l0_retention,
+            files: facts.files.into_iter().map(held).collect(),
+        });
+        let keep = |keep: decide::Keep| Keep {
+            level: keep.level,
+            min_txid: keep.min_txid,
+            max_txid: keep.max_txid,
+            reason: keep.reason,
+        };
+        keeps.into_iter().map(keep).collect()
+    }
+}
+
+fn file(from: &types::FileFacts) -> decide::File {
+    decide::File {
+        level: from.level,
+        min_txid: from.min_txid,
+        max_txid: from.max_txid,
+        created: from.created,
+    }
 }
 
 fn database(from: plan::Database) -> types::DatabasePlan {

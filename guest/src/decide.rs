@@ -1,7 +1,15 @@
-//! When to seal, checkpoint and snapshot. Times are milliseconds.
+//! When to seal, checkpoint, snapshot and merge, and what to keep. Times are milliseconds.
+
+mod compaction;
+mod retention;
+mod round;
 
 use alloc::format;
 use alloc::string::String;
+
+pub use compaction::{CompactionFacts, File, Level, Merge, plan_compaction};
+pub use retention::{Held, Keep, RetentionFacts, plan_retention};
+use round::Round;
 
 /// What [`plan_sync`] is asked with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,8 +119,8 @@ pub fn plan_snapshot(facts: &SnapshotFacts) -> Option<String> {
     let Some(newest) = facts.newest else {
         return Some("the replica has no snapshot".into());
     };
-    let boundary = facts.now - facts.now.checked_rem(facts.snapshot_interval)?;
-    (newest.created < boundary && newest.max_txid < facts.durable).then(|| {
+    let round = Round::at(facts.now, facts.snapshot_interval)?;
+    (newest.created < round.start && newest.max_txid < facts.durable).then(|| {
         format!(
             "the newest snapshot ends at transaction {} of {} and is older than snapshot.interval",
             newest.max_txid, facts.durable

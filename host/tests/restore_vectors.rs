@@ -6,15 +6,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use lockkeeper::Result;
-use lockkeeper::restore::{RestoreOptions, Target, check_timestamp_bounds, plan_only, restore};
+use lockkeeper::restore::{
+    RestoreOptions, Target, check_timestamp, plan_only, plan_restore, restore,
+};
 use lockkeeper::store::Replica;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-const REPLICAS: [&str; 3] = [
+const LTX_REPLICAS: [&str; 3] = [
     "a_ps512_autovacuum_shrink",
     "c_ps65536_autovacuum_full",
     "d1_v0515_lz4frame_pages",
+];
+const REPLICAS: [&str; 4] = [
+    LTX_REPLICAS[0],
+    LTX_REPLICAS[1],
+    LTX_REPLICAS[2],
+    "e1_v0313_generations",
 ];
 
 /// Unpacks a vector. Times are creation times here, so they keep their nanoseconds.
@@ -71,7 +79,7 @@ fn target(args: &Value) -> Target {
 async fn run(replica: &Path, target: Target, output: PathBuf) -> Result<String> {
     let replica = Replica::file(replica)?;
     if let Target::Before(time_ms) = target {
-        check_timestamp_bounds(&replica.list_all().await?, time_ms)?;
+        check_timestamp(&replica, time_ms).await?;
     }
     restore(
         &replica,
@@ -87,7 +95,7 @@ async fn run(replica: &Path, target: Target, output: PathBuf) -> Result<String> 
 
 #[tokio::test]
 async fn the_plan_is_that_of_litestream() {
-    for name in REPLICAS {
+    for name in LTX_REPLICAS {
         let dir = tempfile::tempdir().unwrap();
         let (folder, expected) = unpack(name, dir.path());
         let replica = Replica::file(folder.join("replica")).unwrap();
@@ -109,12 +117,9 @@ async fn a_target_has_a_plan_where_litestream_restores_it() {
         let replica = Replica::file(folder.join("replica")).unwrap();
         for case in expected["expected"].as_array().unwrap() {
             let target = target(&case["args"]);
-            let mut found = plan_only(&replica, target).await.map(drop);
+            let mut found = plan_restore(&replica, target).await.map(drop);
             if let Target::Before(time_ms) = target {
-                found = found.and(check_timestamp_bounds(
-                    &replica.list_all().await.unwrap(),
-                    time_ms,
-                ));
+                found = found.and(check_timestamp(&replica, time_ms).await);
             }
             assert_eq!(
                 found.is_ok(),

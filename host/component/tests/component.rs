@@ -51,6 +51,8 @@ fn it_imports_only_types() -> Result<(), wasmparser::BinaryReaderError> {
         [
             "describe",
             "plan-checkpoint",
+            "plan-compaction",
+            "plan-retention",
             "plan-snapshot",
             "plan-sync",
             "validate"

@@ -1,8 +1,15 @@
 //! What the host decides where no component answers: the rules of Litestream's defaults.
 
+use std::num::NonZeroU64;
+
 use lockkeeper_ltx::Txid;
 
-use crate::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal};
+use crate::levels::Round;
+use crate::policy::{
+    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
+    SnapshotFacts, SyncFacts, SyncProposal,
+};
+use crate::{compaction, retention};
 
 /// A commit after a quiet period goes at once; while commits keep coming they are sent together,
 /// once per sync interval.
@@ -61,13 +68,22 @@ pub fn plan_snapshot(facts: &SnapshotFacts) -> Option<&'static str> {
     else {
         return Some("the replica has no snapshot");
     };
-    let boundary = facts
-        .now_ms
-        .checked_div(facts.snapshot_interval_ms)
-        .map(|count| count.saturating_mul(facts.snapshot_interval_ms))?;
-    let is_older = u64::try_from(newest.created_ms).is_ok_and(|created| created < boundary);
+    let round = Round::at(facts.now_ms, NonZeroU64::new(facts.snapshot_interval_ms)?);
+    let is_older = newest.created_unix_ms() < round.start_ms();
     let is_behind = Txid::new(facts.durable).is_some_and(|txid| newest.name.range().max() < txid);
     (is_older && is_behind).then_some("the snapshot interval has passed")
+}
+
+/// Litestream's schedule, see [`compaction`].
+#[must_use]
+pub fn plan_compaction(facts: &CompactionFacts) -> Vec<CompactionProposal> {
+    compaction::plan(facts)
+}
+
+/// Litestream's rules, see [`retention`].
+#[must_use]
+pub fn plan_retention(facts: &RetentionFacts) -> Vec<Keep> {
+    retention::plan(facts)
 }
 
 #[cfg(test)]

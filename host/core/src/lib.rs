@@ -5,10 +5,16 @@
 //! clock, no file, no network.
 #![forbid(unsafe_code)]
 
+pub mod compaction;
 pub mod fallback;
+pub mod generations;
 pub mod guard;
 pub mod inventory;
+pub mod levels;
+pub mod live_set;
 pub mod policy;
 pub mod restore;
+pub mod retention;
 pub mod text;
+pub mod waiting;
 pub mod watermarks;

@@ -2,6 +2,14 @@
 //!
 //! These mirror `wit/policy.wit`, which defines each field.
 
+use std::num::NonZeroU64;
+
+use lockkeeper_ltx::{Level, TxidRange};
+
+use crate::inventory::ReplicaFile;
+use crate::live_set::{Need, Window};
+use crate::waiting::Waiting;
+
 /// Facts for a sync decision.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SyncFacts {
@@ -80,7 +88,72 @@ pub struct SnapshotFacts {
     /// The last confirmed TXID.
     pub durable: u64,
     /// The snapshots of the replica, oldest first.
-    pub snapshots: Vec<crate::inventory::ReplicaFile>,
+    pub snapshots: Vec<ReplicaFile>,
     /// As configured.
     pub snapshot_interval_ms: u64,
+}
+
+/// Facts for a compaction decision.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CompactionFacts {
+    /// Now, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// The configured levels, from level 1 on.
+    pub levels: Vec<LevelFacts>,
+}
+
+/// One compaction level.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LevelFacts {
+    /// Its number, from 1 to 8.
+    pub level: Level,
+    /// As configured.
+    pub interval_ms: NonZeroU64,
+    /// Its file that leads furthest.
+    pub newest: Option<ReplicaFile>,
+    /// The files of the level below that it may merge next.
+    pub waiting: Waiting,
+}
+
+/// A merge that a policy asks for: the first files that wait for `level`, up to the one that ends
+/// at the end of `range`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CompactionProposal {
+    /// The level to write.
+    pub level: Level,
+    /// What the merged file is to cover.
+    pub range: TxidRange,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Facts for a retention decision.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RetentionFacts {
+    /// Now, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// As configured.
+    pub window: Window,
+    /// Every file of the replica, by ascending level and name.
+    pub files: Vec<HeldFile>,
+}
+
+/// A file with what the host says about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldFile {
+    /// The file.
+    pub file: ReplicaFile,
+    /// Why the host will not delete it, whatever is proposed.
+    pub need: Option<Need>,
+}
+
+/// Files that a policy wants to keep: all of a level that touch a range.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keep {
+    /// The level.
+    pub level: Level,
+    /// Every file that has a transaction in common with this range.
+    pub range: TxidRange,
+    /// Why, for people.
+    pub reason: String,
 }

@@ -14,7 +14,8 @@ pub enum Target {
     Latest,
     /// Exactly this transaction.
     Txid(Txid),
-    /// The last file sealed strictly before this time, in milliseconds since the Unix epoch.
+    /// The last file sealed strictly before this time, in milliseconds since the Unix epoch. For a
+    /// replica of Litestream 0.3: at this time or before it.
     Before(i64),
 }
 

@@ -11,7 +11,7 @@ use super::database::{Command, Database};
 use super::status::DatabaseShared;
 use super::watch::LogWatcher;
 use crate::Result;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyStats};
 use crate::settings::DatabaseSettings;
 
 /// Snapshots at a time. Each holds a thread that waits for its store, so there must be fewer of them
@@ -58,6 +58,10 @@ impl Fleet {
     /// The databases at this moment.
     pub(super) fn members(&self) -> Vec<Handle> {
         lock(&self.members).clone()
+    }
+
+    pub(super) fn policy_stats(&self) -> PolicyStats {
+        self.common.policy.stats()
     }
 
     /// Starts the task of one more database. Must be called within the runtime.

@@ -146,6 +146,7 @@ impl Lockkeeper {
                 .iter()
                 .map(|handle| handle.shared.status())
                 .collect(),
+            policy: self.fleet.policy_stats(),
         }
     }
 

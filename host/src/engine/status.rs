@@ -8,6 +8,8 @@ use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::Txid;
 use tokio::sync::watch;
 
+use crate::policy::PolicyStats;
+
 /// What replication of one database is doing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -50,6 +52,8 @@ pub struct DatabaseStatus {
 pub struct Status {
     /// One entry per database, in the order of the configuration.
     pub databases: Vec<DatabaseStatus>,
+    /// How the policy component has served.
+    pub policy: PolicyStats,
 }
 
 /// How far one database came, as its parts know it.

@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::policy::Policy;
+use crate::policy::testing::Guest;
 use crate::restore::{RestoreOptions, restore};
 use crate::settings::{DatabaseSettings, DirectorySettings, ReplicaPlace, ReplicaSettings};
 use crate::store::Replica;
@@ -39,8 +41,12 @@ fn settings(dir: &Path, change: impl FnOnce(&mut DatabaseSettings)) -> DatabaseS
 }
 
 fn start_entry(entry: Entry) -> Lockkeeper {
+    start_with(Policy::built_in(), entry)
+}
+
+fn start_with(policy: Policy, entry: Entry) -> Lockkeeper {
     let common = Common {
-        policy: crate::policy::Policy::built_in(),
+        policy,
         encoding: PageEncoding::Block,
         watcher: Arc::new(LogWatcher::new()),
     };
@@ -290,4 +296,35 @@ async fn databases_of_a_watched_directory_come_and_go() {
     std::fs::remove_dir_all(dir.path().join("more")).unwrap();
     until(1).await;
     keeper.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn replication_goes_on_under_a_policy_that_never_answers() {
+    let (dir, app) = fixture();
+    let endless = "(loop (br 0)) (unreachable)";
+    let policy = Guest::default()
+        .export("plan-sync", endless)
+        .export("plan-checkpoint", endless)
+        .export("plan-snapshot", endless)
+        .policy();
+    let entry = Entry::File(settings(dir.path(), |_| {}));
+    let keeper = start_with(policy, entry);
+    for expected in 1..=5 {
+        insert(&app);
+        keeper.sync().await.unwrap();
+        assert_eq!(restored_rows(dir.path()).await, expected);
+    }
+    // The first snapshot comes although nobody proposed it.
+    let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
+    while keeper.status().databases[0].snapshot.is_none() {
+        insert(&app);
+        tokio::time::timeout(DEADLINE, durable.changed()).await.ok();
+    }
+    let stats = keeper.status().policy;
+    assert!(stats.set_aside, "{stats:?}");
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(
+        restored_rows(dir.path()).await,
+        rows(&dir.path().join("app.db"))
+    );
 }

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::journal::Journal;
 use super::outside::Outside;
 use super::plan::{Diagnostic, Plan, Severity};
-use super::sandbox::{DECISION, Sandbox, Usage, VALIDATION};
+use super::sandbox::{Bounds, DECISION, Sandbox, Usage, VALIDATION};
 use super::source::PolicySource;
 use super::world::types::Context;
 use super::world::{self, Exports, PolicyPre, WORLD};
@@ -196,6 +196,12 @@ impl Component {
         })?;
         let outcome = match answer {
             Ok(Ok(plan)) => accept(convert::plan(plan)),
+            Ok(Err(found)) if found.is_empty() => {
+                return Err(Error::invalid(format!(
+                    "the policy {} refuses the configuration and does not say why",
+                    self.name()
+                )));
+            }
             Ok(Err(found)) => Err(convert::diagnostics(found)),
             Err(why) => {
                 return Err(Error::invalid(format!(
@@ -210,12 +216,11 @@ impl Component {
     /// Asks for a decision. Must run where blocking is allowed.
     pub(super) fn decide<T>(
         &self,
+        bounds: Bounds,
         call: impl FnOnce(&mut Store<Outside>, &Exports) -> wasmtime::Result<T>,
     ) -> (std::result::Result<T, Failure>, Usage) {
         let outside = Outside::new(Some(Arc::clone(&self.0.journal)));
-        self.0
-            .sandbox
-            .call(&self.0.exports, DECISION, outside, call)
+        self.0.sandbox.call(&self.0.exports, bounds, outside, call)
     }
 }
 
@@ -250,6 +255,12 @@ impl Validation {
             Ok(plan) => &plan.diagnostics,
             Err(found) => found,
         }
+    }
+
+    /// The memory that the component took for it, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.usage.memory_bytes
     }
 
     /// What the configuration asks for, or what is wrong with it.
@@ -287,12 +298,11 @@ fn is_component(bytes: &[u8]) -> std::result::Result<(), &'static str> {
 /// drives one must not do.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let fail = |error| Error::unavailable("cannot start a thread").with_source(error);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(fail)?;
+    let log = tracing::dispatcher::get_default(Clone::clone);
     let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let _entered = runtime.enter();
-        work()
+        Ok(tracing::dispatcher::with_default(&log, work))
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new()
@@ -300,7 +310,7 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
             .spawn_scoped(scope, work)
             .map_err(fail)?;
         match thread.join() {
-            Ok(done) => Ok(done),
+            Ok(done) => done.map_err(fail),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

@@ -17,6 +17,7 @@ use super::convert;
 use super::failure::Failure;
 use super::outside::Outside;
 use super::rate::RateLimit;
+use super::sandbox::DECISION;
 use super::strikes::{Decision, SET_ASIDE, Strikes};
 use super::world::Exports;
 
@@ -25,20 +26,21 @@ const LINES_MAX: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The policy of an engine. Clones share the component and its record.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Policy(Option<Arc<Asked>>);
 
-/// How a component has served.
+/// How a component has served; all zero where there is none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct PolicyStats {
+#[non_exhaustive]
+pub struct PolicyStats {
     /// Decisions the component was asked for.
-    pub(crate) calls: u64,
+    pub calls: u64,
     /// Calls without an answer; the built-in rules decided.
-    pub(crate) failures: u64,
+    pub failures: u64,
     /// Proposals that the guard changed.
-    pub(crate) clamps: u64,
+    pub clamps: u64,
     /// Whether it is not asked for now, because it failed several times in a row.
-    pub(crate) set_aside: bool,
+    pub set_aside: bool,
 }
 
 struct Asked {
@@ -66,8 +68,9 @@ impl Policy {
     }
 
     /// Asks nobody: the built-in rules decide.
+    #[cfg(test)]
     pub(crate) fn built_in() -> Self {
-        Self::default()
+        Self(None)
     }
 
     /// How long the commits that wait may wait on, in milliseconds; at most the sync interval.
@@ -112,7 +115,7 @@ impl Policy {
         self.decided(Decision::Snapshot, guarded)
     }
 
-    /// How the component has served; all zero for the built-in rules.
+    /// How the component has served.
     pub(crate) fn stats(&self) -> PolicyStats {
         let Some(asked) = &self.0 else {
             return PolicyStats::default();
@@ -136,7 +139,7 @@ impl Policy {
             return None;
         }
         asked.calls.fetch_add(1, Ordering::Relaxed);
-        let (answer, usage) = asked.component.decide(call);
+        let (answer, usage) = asked.component.decide(DECISION, call);
         tracing::trace!(
             decision = decision.name(),
             fuel = usage.fuel,

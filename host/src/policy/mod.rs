@@ -21,9 +21,12 @@ mod world;
 
 pub use component::{Component, Validation};
 pub(crate) use decide::Policy;
-pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Secret, Setting, Value};
+pub use decide::PolicyStats;
+pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Setting, Value};
 pub use plan::{Diagnostic, Position, Severity};
 pub use source::{COMPONENT_BYTES_MAX, PolicySource};
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,12 @@ pub(super) use bindings::{Policy as Exports, PolicyImports, PolicyPre};
 /// The world that components implement, as messages name it.
 pub(super) const WORLD: &str = "the world `policy` of lockkeeper:policy@0.1.0";
 
-/// Versions of the package that components may be built against, up to the last number.
-const PACKAGE: (&str, &str) = ("lockkeeper:policy/", "0.1.");
+/// The package of the contract, and the versions that components may be built against, up to the
+/// last number.
+const PACKAGE: &str = "lockkeeper:policy/";
+const PACKAGE_VERSION: &str = "0.1.";
+/// What components import of it: names for types, nothing that could be called.
+const TYPES: &str = "lockkeeper:policy/types";
 
 /// What a component built with the standard library of its language imports even if it uses none of
 /// it. All of it is there and empty.
@@ -45,12 +49,14 @@ const EMPTY: &[&str] = &[
 const EMPTY_VERSION: &str = "0.2.";
 
 /// The functions a policy must export.
-const EXPORTS: [&str; 5] = [
+const EXPORTS: [&str; 7] = [
     "describe",
     "validate",
     "plan-sync",
     "plan-checkpoint",
     "plan-snapshot",
+    "plan-compaction",
+    "plan-retention",
 ];
 
 /// How many names a message lists.
@@ -71,10 +77,8 @@ pub(super) enum Mismatch {
 pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), Mismatch> {
     let ty = component.component_type();
     let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
-    let other_version = |name: &&&str| {
-        let interface = name.strip_prefix(PACKAGE.0);
-        interface.is_some_and(|rest| !version(rest).starts_with(PACKAGE.1))
-    };
+    let other_version =
+        |name: &&&str| name.starts_with(PACKAGE) && !version(name).starts_with(PACKAGE_VERSION);
     if let Some(name) = imports.iter().find(other_version) {
         let name = quoted(&[name]);
         return Err(Mismatch::Version { name });
@@ -100,8 +104,7 @@ fn may_import(name: &str) -> bool {
     let Some((interface, version)) = name.split_once('@') else {
         return name == "log";
     };
-    interface.starts_with(PACKAGE.0)
-        || EMPTY.contains(&interface) && version.starts_with(EMPTY_VERSION)
+    interface == TYPES || EMPTY.contains(&interface) && version.starts_with(EMPTY_VERSION)
 }
 
 fn version(name: &str) -> &str {

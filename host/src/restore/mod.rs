@@ -1,32 +1,48 @@
 //! Makes a database from a replica.
 //!
-//! The files of a [`Plan`] are read one after the other, oldest first, and each page goes to its
-//! place in a temporary file beside the output; memory does not grow with the database. Only a
-//! complete and verified file gets the name of the output.
+//! The files of a [`RestorePlan`] are read ahead, and taken one after the other by a thread that
+//! puts the database together in a temporary file beside the output; memory does not grow with the
+//! database. Only a complete and verified file gets the name of the output.
 
+mod bounds;
+mod feed;
+mod fetch;
 mod image;
 mod integrity;
 mod output;
+mod pages;
+mod plan;
+mod v3;
+mod writer;
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::StreamExt as _;
-use lockkeeper_core::inventory::ReplicaFile;
+pub use lockkeeper_core::generations::{GenerationId, GenerationPlan, SegmentFile, SnapshotFile};
 pub use lockkeeper_core::restore::{Plan, PlanError, Target};
 use lockkeeper_ltx::Txid;
-use tokio::sync::mpsc;
 
 use crate::store::Replica;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
+pub use bounds::{check_timestamp, check_timestamp_bounds};
+use feed::Feed;
+use fetch::FetchError;
 use image::Image;
 pub use integrity::IntegrityCheck;
 use output::Output;
+pub use plan::{RestorePlan, plan_only, plan_restore};
+use writer::PageWriter;
 
-/// Pieces that may wait for the decoder before the network is held back.
-const PIECES_MAX: usize = 4;
+/// Bytes that a restore holds at most, however large the database and however many files there
+/// are; one bit per page comes to it.
+const MEMORY_MAX: usize = 64 << 20;
+const _: () = assert!(fetch::BYTES_MAX + writer::BYTES_MAX <= MEMORY_MAX);
+
+/// How often a restore is planned again because a file of the plan was deleted: compaction and
+/// retention delete in bursts, minutes apart.
+const REPLANS_MAX: u32 = 4;
 
 /// What to restore, and where to.
 #[derive(Clone)]
@@ -46,7 +62,8 @@ pub struct RestoreOptions {
 /// Takes reports of progress. It runs between reads, so it should return at once.
 pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How far a restore has come.
+/// How far a restore has come. It starts again from zero if files of the replica are deleted
+/// meanwhile, so that others have to be read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Progress {
     /// Bytes read from the replica.
@@ -88,8 +105,11 @@ impl fmt::Debug for RestoreOptions {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Restored {
-    /// The last transaction in the database, as the header of the last file says.
+    /// The last transaction in the database, as the header of the last file says. Generations do
+    /// not count transactions: then it is the first, with which replication of the database begins.
     pub txid: Txid,
+    /// The generation it came from, if Litestream 0.3 wrote it.
+    pub generation: Option<GenerationId>,
     /// Size of the database in bytes.
     pub size: u64,
     /// How many files were read.
@@ -101,164 +121,94 @@ pub struct Restored {
     pub moved_aside: Vec<PathBuf>,
 }
 
-/// The files that a restore of `target` would read.
-///
-/// # Errors
-///
-/// [`ErrorKind::Unavailable`] if the replica cannot be listed, [`ErrorKind::Corrupt`] if files are
-/// missing in it, [`ErrorKind::Invalid`] if it has nothing for the target.
-pub async fn plan_only(replica: &Replica, target: Target) -> Result<Plan> {
-    let files = replica.list_all().await?;
-    lockkeeper_core::restore::plan(&files, target).map_err(|e| {
-        let kind = match e {
-            PlanError::Gap { .. } | PlanError::NoSnapshot { .. } | PlanError::TooSmall { .. } => {
-                ErrorKind::Corrupt
-            }
-            _ => ErrorKind::Invalid,
-        };
-        Error::new(kind, format!("cannot restore from {replica}")).with_source(e)
-    })
-}
-
-/// Refuses a time outside of what a replica covers, from its oldest file to its newest, both
-/// included.
-///
-/// # Errors
-///
-/// [`ErrorKind::Invalid`] if the time is outside, or there is no file.
-pub fn check_timestamp_bounds(files: &[ReplicaFile], time_ms: i64) -> Result<()> {
-    let oldest = files.iter().map(|file| file.created_ms).min();
-    let newest = files.iter().map(|file| file.created_ms).max();
-    if oldest.is_some_and(|oldest| oldest <= time_ms) && newest >= Some(time_ms) {
-        return Ok(());
-    }
-    Err(Error::invalid("timestamp does not exist"))
-}
-
 /// Makes a database from a replica. On an error nothing is left behind and nothing was moved.
 ///
 /// # Errors
 ///
-/// As [`plan_only`]; [`ErrorKind::Invalid`] if something is in the way of the output,
-/// [`ErrorKind::Corrupt`] if a file is damaged, [`ErrorKind::Unavailable`] if the replica or the
-/// disk fails.
+/// As [`plan_restore`]; [`crate::ErrorKind::Invalid`] if something is in the way of the output,
+/// [`crate::ErrorKind::Corrupt`] if a file is damaged, [`crate::ErrorKind::Unavailable`] if the
+/// replica or the disk fails.
 ///
 /// # Cancel safety
 ///
 /// A dropped future leaves no output; the temporary file goes when its thread sees the end.
 pub async fn restore(replica: &Replica, options: RestoreOptions) -> Result<Restored> {
-    let plan = plan_only(replica, options.target).await?;
-    let unreachable = plan.unreachable();
-    let files = plan.files().len();
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let RestoreOptions {
-        output,
-        force,
-        integrity_check,
-        progress,
-        ..
-    } = options;
-    let builder = tokio::task::spawn_blocking(move || {
-        build(
-            &Output::prepare(&output, force)?,
-            files,
-            integrity_check,
-            receiver,
-        )
+    let options = Arc::new(options);
+    let mut replans_left = REPLANS_MAX;
+    loop {
+        let plan = plan_restore(replica, options.target).await?;
+        match restore_plan(replica, &options, plan).await {
+            Err(FetchError::Gone(error)) if replans_left > 0 => {
+                tracing::warn!(%error, "planning the restore again");
+                replans_left -= 1;
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Restores a plan into a new temporary file: what was read for another plan may not belong to it.
+async fn restore_plan(
+    replica: &Replica,
+    options: &Arc<RestoreOptions>,
+    plan: RestorePlan,
+) -> std::result::Result<Restored, FetchError> {
+    let wanted = plan.wanted(replica);
+    let (sender, feed) = feed::channel();
+    let builder = tokio::task::spawn_blocking({
+        let options = Arc::clone(options);
+        move || build(&options, &plan, feed)
     });
-    let fed = feed(replica, &plan, progress.as_ref(), &sender).await;
-    // Without the last message the builder gives up when the channel closes.
-    drop(sender);
+    let store = replica.store().as_ref();
+    // Without its last message the builder gives up when the channel closes.
+    let fetched = fetch::fetch(store, &wanted, options.progress.as_ref(), sender).await;
     let built = builder
         .await
-        .map_err(|e| Error::internal("the restore stopped").with_source(e))?;
-    fed?;
-    Ok(Restored {
-        unreachable,
-        ..built?
-    })
+        .map_err(|e| FetchError::Failed(Error::internal("the restore stopped").with_source(e)))?;
+    fetched?;
+    built.map_err(FetchError::Failed)
 }
 
-/// What the building thread gets. Without `Done` the restore was given up.
-enum Feed {
-    File(ReplicaFile),
-    Bytes(Bytes),
-    EndOfFile,
-    Done,
-}
-
-/// Sends every file of the plan. A closed channel is no error here: the builder says why.
-async fn feed(
-    replica: &Replica,
-    plan: &Plan,
-    progress: Option<&ProgressFn>,
-    sender: &mpsc::Sender<Feed>,
-) -> Result<()> {
-    let mut at = Progress {
-        bytes_total: plan.size(),
-        files_total: plan.files().len(),
-        ..Progress::default()
-    };
-    for file in plan.files() {
-        let what = format!("level {} {} of {replica}", file.level, file.name);
-        let Some(mut body) = replica.get(file.level, file.name).await? else {
-            return Err(Error::unavailable(format!(
-                "{what} was deleted during the restore"
-            )));
-        };
-        if sender.send(Feed::File(*file)).await.is_err() {
-            return Ok(());
-        }
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|source| {
-                Error::unavailable(format!("cannot read {what}")).with_source(source)
-            })?;
-            at.bytes += piece.len() as u64;
-            if sender.send(Feed::Bytes(piece)).await.is_err() {
-                return Ok(());
-            }
-            progress.inspect(|report| report(at));
-        }
-        if sender.send(Feed::EndOfFile).await.is_err() {
-            return Ok(());
-        }
-        at.files += 1;
-        progress.inspect(|report| report(at));
-    }
-    // As above.
-    let _ = sender.send(Feed::Done).await;
-    Ok(())
-}
-
-fn build(
-    output: &Output,
-    files: usize,
-    check: IntegrityCheck,
-    mut feed: mpsc::Receiver<Feed>,
-) -> Result<Restored> {
+fn build(options: &RestoreOptions, plan: &RestorePlan, mut feed: Feed) -> Result<Restored> {
+    let output = Output::prepare(&options.output, options.force)?;
     let tmp = output.create_tmp()?;
-    let mut image = Image::new(tmp.file());
-    let mut files_left = files;
-    loop {
-        match feed.blocking_recv() {
-            Some(Feed::File(file)) => {
-                files_left = files_left.saturating_sub(1);
-                image.begin(file, files_left == 0);
-            }
-            Some(Feed::Bytes(bytes)) => image.bytes(&bytes)?,
-            Some(Feed::EndOfFile) => image.end_of_file()?,
-            Some(Feed::Done) => break,
-            None => return Err(Error::unavailable("the restore was given up")),
+    let mut restored = Restored {
+        txid: Txid::FIRST,
+        generation: None,
+        size: 0,
+        files: plan.file_count(),
+        unreachable: None,
+        moved_aside: Vec::new(),
+    };
+    match plan {
+        RestorePlan::Ltx(plan) => {
+            (restored.txid, restored.size) = build_ltx(plan, &mut feed, tmp.file())?;
+            restored.unreachable = plan.unreachable();
+        }
+        RestorePlan::Generation(plan) => {
+            let spool = output.create_tmp()?;
+            restored.size = v3::build(plan, &mut feed, tmp.file(), spool.file())?;
+            restored.generation = Some(plan.snapshot().generation);
         }
     }
-    let (txid, size) = image.finish()?;
-    integrity::check(&tmp.path(), check)?;
-    let moved_aside = tmp.keep()?;
-    Ok(Restored {
-        txid,
-        size,
-        files,
-        unreachable: None,
-        moved_aside,
-    })
+    integrity::check(&tmp.path(), options.integrity_check)?;
+    restored.moved_aside = tmp.keep()?;
+    Ok(restored)
+}
+
+/// Writes the database of a plan to the empty `file` and makes it safe. Returns its last
+/// transaction and its size in bytes.
+fn build_ltx(plan: &Plan, feed: &mut Feed, file: &File) -> Result<(Txid, u64)> {
+    let (txid, size) = PageWriter::with(file, |writer| {
+        let mut image = Image::new(writer);
+        for file in plan.files().iter().rev() {
+            image.add(file, &mut *feed)?;
+            feed.next_file()
+                .map_err(|e| Error::unavailable("cannot read the replica").with_source(e))?;
+        }
+        image.finish()
+    })?;
+    let sized = file.set_len(size).and_then(|()| file.sync_all());
+    sized.map_err(|e| Error::unavailable("cannot write the restored database").with_source(e))?;
+    Ok((txid, size))
 }

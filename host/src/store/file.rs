@@ -10,7 +10,8 @@ use futures::StreamExt as _;
 use rustix::fs::{Mode, OFlags};
 
 use super::key::{self, Key};
-use super::{Body, ObjectInfo, Store, body_from_file};
+use super::replica::{PIECE_LEN, read_piece};
+use super::{Body, ObjectInfo, Store, body_from_bytes, body_from_file};
 use crate::{Error, Result};
 
 /// Mode of every file: a replica holds what the database holds.
@@ -88,10 +89,21 @@ impl Store for FileStore {
     async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {
         let key = Key::parse(key)?;
         let what = format!("read {key}");
-        let file = self
-            .blocking(what, move |root| open_object(root, &key, offset))
-            .await?;
-        Ok(file.map(body_from_file))
+        let opened = self.blocking(what, move |root| {
+            let Some(mut file) = open_object(root, &key, offset)? else {
+                return Ok(None);
+            };
+            // Most files are small: with their first piece they are read in one go.
+            let piece = read_piece(&mut file)?;
+            Ok(Some((piece, file)))
+        });
+        Ok(opened.await?.map(|(piece, file)| {
+            if piece.len() < PIECE_LEN {
+                body_from_bytes(piece)
+            } else {
+                body_from_bytes(piece).chain(body_from_file(file)).boxed()
+            }
+        }))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {

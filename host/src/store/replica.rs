@@ -1,5 +1,6 @@
 use std::fmt;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::{Body, FileStore, Store};
 use crate::Result;
 
 /// Bytes per read of a file: a few calls per megabyte, and little memory per open body.
-const PIECE_LEN: usize = 256 * 1024;
+pub(super) const PIECE_LEN: usize = 256 * 1024;
 
 /// How the keys of a replica are made.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -65,6 +66,11 @@ impl Replica {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// The key of a file below the root of the store.
+    pub(crate) fn key(&self, level: Level, name: FileName) -> String {
+        self.layout.key(level, name)
     }
 
     /// Writes a file; it is confirmed by the store when this returns. Returns its size.
@@ -166,17 +172,22 @@ pub fn body_from_bytes(bytes: impl Into<Bytes>) -> Body {
     stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
 }
 
+/// Reads up to [`PIECE_LEN`] bytes; fewer only at the end of the file.
+pub(super) fn read_piece(file: &mut File) -> io::Result<Bytes> {
+    // What is left bounds the memory, so that small files cost little.
+    let (len, at) = (file.metadata()?.len(), file.stream_position()?);
+    let left = usize::try_from(len.saturating_sub(at)).unwrap_or(PIECE_LEN);
+    let mut piece = Vec::with_capacity(PIECE_LEN.min(left.saturating_add(1)));
+    file.take(PIECE_LEN as u64).read_to_end(&mut piece)?;
+    Ok(piece.into())
+}
+
 /// A body that is read from where `file` stands to its end.
 #[must_use]
-pub fn body_from_file(file: std::fs::File) -> Body {
+pub fn body_from_file(file: File) -> Body {
     stream::unfold(Some(file), |file| async move {
         let mut file = file?;
-        let read = tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; PIECE_LEN];
-            let len = file.read(&mut piece)?;
-            piece.truncate(len);
-            Ok::<_, std::io::Error>((Bytes::from(piece), file))
-        });
+        let read = tokio::task::spawn_blocking(move || Ok((read_piece(&mut file)?, file)));
         match read.await.map_err(std::io::Error::other).flatten() {
             Ok((piece, _)) if piece.is_empty() => None,
             Ok((piece, file)) => Some((Ok(piece), Some(file))),

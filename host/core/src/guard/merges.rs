@@ -1,0 +1,207 @@
+//! Holds proposed merges against what waits.
+
+use std::collections::BTreeMap;
+
+use lockkeeper_ltx::{Level, TxidRange};
+
+use crate::compaction::MERGE_INPUTS_MAX;
+use crate::inventory::ReplicaFile;
+use crate::policy::{CompactionFacts, CompactionProposal};
+
+/// At most this many merges come from one answer: enough for everything that can wait for one
+/// level, see [`crate::waiting::WAITING_MAX`].
+pub const MERGES_MAX: usize = 32;
+
+/// A merge that may be made: its inputs wait for its level and leave nothing out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Merge {
+    level: Level,
+    range: TxidRange,
+    inputs: Vec<ReplicaFile>,
+}
+
+impl Merge {
+    /// The level to write, from 1 to 8.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What the merged file covers.
+    #[must_use]
+    pub fn range(&self) -> TxidRange {
+        self.range
+    }
+
+    /// The files to read, oldest first; from 1 to [`MERGE_INPUTS_MAX`], all of the level below.
+    #[must_use]
+    pub fn inputs(&self) -> &[ReplicaFile] {
+        &self.inputs
+    }
+}
+
+/// Why a merge is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub enum MergeRefusal {
+    /// No such level is configured.
+    NoSuchLevel,
+    /// It does not begin with the file that waits longest: transactions would be left out.
+    NotNext,
+    /// It does not end where a waiting file ends.
+    NoSuchEnd,
+    /// It has more than [`MERGE_INPUTS_MAX`] inputs.
+    TooManyInputs,
+    /// It comes after [`MERGES_MAX`] others.
+    TooManyMerges,
+}
+
+impl MergeRefusal {
+    /// A stable name for logs and counters.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoSuchLevel => "no-such-level",
+            Self::NotNext => "not-next",
+            Self::NoSuchEnd => "no-such-end",
+            Self::TooManyInputs => "too-many-inputs",
+            Self::TooManyMerges => "too-many-merges",
+        }
+    }
+}
+
+/// What became of the proposed merges.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Merges {
+    /// To be made, in this order.
+    pub accepted: Vec<Merge>,
+    /// How many were refused, and why.
+    pub refused: BTreeMap<MergeRefusal, usize>,
+}
+
+/// Accepts the proposals that take what waits, in order. Several for one level continue each other.
+#[must_use]
+pub fn accept(facts: &CompactionFacts, proposals: &[CompactionProposal]) -> Merges {
+    let mut merges = Merges::default();
+    let mut left: BTreeMap<Level, &[ReplicaFile]> = facts
+        .levels
+        .iter()
+        .map(|facts| (facts.level, facts.waiting.files.as_slice()))
+        .collect();
+    for proposal in proposals {
+        let checked = if merges.accepted.len() < MERGES_MAX {
+            left.get_mut(&proposal.level)
+                .ok_or(MergeRefusal::NoSuchLevel)
+                .and_then(|waiting| take(waiting, proposal.range))
+        } else {
+            Err(MergeRefusal::TooManyMerges)
+        };
+        match checked {
+            Ok(inputs) => merges.accepted.push(Merge {
+                level: proposal.level,
+                range: proposal.range,
+                inputs: inputs.to_vec(),
+            }),
+            Err(refusal) => *merges.refused.entry(refusal).or_default() += 1,
+        }
+    }
+    merges
+}
+
+/// Takes the files that make up `range` from the front of what waits.
+fn take<'a>(
+    waiting: &mut &'a [ReplicaFile],
+    range: TxidRange,
+) -> Result<&'a [ReplicaFile], MergeRefusal> {
+    let first = waiting.first().ok_or(MergeRefusal::NotNext)?;
+    if first.range().min() != range.min() {
+        return Err(MergeRefusal::NotNext);
+    }
+    let count = waiting
+        .iter()
+        .position(|file| file.range().max() == range.max())
+        .ok_or(MergeRefusal::NoSuchEnd)?
+        .saturating_add(1);
+    if count > MERGE_INPUTS_MAX {
+        return Err(MergeRefusal::TooManyInputs);
+    }
+    let (inputs, rest) = waiting
+        .split_at_checked(count)
+        .ok_or(MergeRefusal::NoSuchEnd)?;
+    *waiting = rest;
+    Ok(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compaction;
+    use crate::inventory::testing::{inventory, level, range};
+    use crate::levels::Levels;
+
+    const FILES: [(u8, u64, u64, u64); 5] = [
+        (9, 1, 1, 0),
+        (0, 2, 2, 0),
+        (0, 3, 3, 0),
+        (0, 4, 4, 0),
+        (0, 6, 6, 0),
+    ];
+
+    fn proposal((n, min, max): (u8, u64, u64)) -> CompactionProposal {
+        CompactionProposal {
+            level: level(n),
+            range: range(min, max),
+            reason: String::new(),
+        }
+    }
+
+    #[track_caller]
+    fn check(proposals: &[(u8, u64, u64)], accepted: &[usize], refused: &[MergeRefusal]) {
+        let facts = compaction::facts(&inventory(&FILES), &Levels::default(), 99);
+        let proposals: Vec<_> = proposals.iter().copied().map(proposal).collect();
+        let found = accept(&facts, &proposals);
+        let inputs: Vec<_> = found.accepted.iter().map(|it| it.inputs().len()).collect();
+        assert_eq!(inputs, accepted);
+        assert_eq!(found.refused.into_keys().collect::<Vec<_>>(), refused);
+    }
+
+    #[test]
+    fn merges_take_what_waits_in_order() {
+        check(&[(1, 2, 4)], &[3], &[]);
+        check(&[(1, 2, 3), (1, 4, 4)], &[2, 1], &[]);
+        check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn merges_that_leave_transactions_out_are_refused() {
+        check(&[(1, 3, 4)], &[], &[MergeRefusal::NotNext]);
+        check(&[(1, 2, 2), (1, 4, 4)], &[1], &[MergeRefusal::NotNext]);
+        check(&[(1, 2, 4), (1, 5, 6)], &[3], &[MergeRefusal::NotNext]);
+        check(&[(1, 2, 6)], &[], &[MergeRefusal::NoSuchEnd]);
+        check(&[(1, 2, 5)], &[], &[MergeRefusal::NoSuchEnd]);
+    }
+
+    #[test]
+    fn merges_into_other_levels_are_refused() {
+        for n in [0, 4, 9] {
+            check(&[(n, 2, 4)], &[], &[MergeRefusal::NoSuchLevel]);
+        }
+        check(&[(2, 2, 4)], &[], &[MergeRefusal::NotNext]);
+    }
+
+    #[test]
+    fn merges_and_their_inputs_are_bounded() {
+        let many = MERGE_INPUTS_MAX.max(MERGES_MAX) as u64 + 2;
+        let mut all: Vec<_> = (2..=many).map(|n| (0, n, n, 0)).collect();
+        all.push((9, 1, 1, 0));
+        let facts = compaction::facts(&inventory(&all), &Levels::default(), 99);
+        let found = accept(&facts, &[proposal((1, 2, many))]);
+        assert_eq!(found.accepted, []);
+        assert_eq!(found.refused[&MergeRefusal::TooManyInputs], 1);
+
+        let singles: Vec<_> = (2..=many).map(|n| proposal((1, n, n))).collect();
+        let found = accept(&facts, &singles);
+        assert_eq!(found.accepted.len(), MERGES_MAX);
+        let left = singles.len() - MERGES_MAX;
+        assert_eq!(found.refused[&MergeRefusal::TooManyMerges], left);
+    }
+}

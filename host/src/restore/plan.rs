@@ -1,0 +1,117 @@
+use std::slice;
+
+use lockkeeper_core::generations::{self, GenerationPlan, GenerationPlanError};
+use lockkeeper_core::restore::{Plan, PlanError, Target};
+
+use super::fetch::Wanted;
+use super::v3;
+use crate::store::Replica;
+use crate::{Error, ErrorKind, Result};
+
+/// What a restore reads, in the format that holds the newer data.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RestorePlan {
+    /// LTX files, as Litestream 0.5 and lockkeeper write them.
+    Ltx(Plan),
+    /// A snapshot and pieces of logs, as Litestream 0.3 wrote them.
+    Generation(GenerationPlan),
+}
+
+impl RestorePlan {
+    /// Bytes to read.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Ltx(plan) => plan.size(),
+            Self::Generation(plan) => plan.size(),
+        }
+    }
+
+    /// How many files to read.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        match self {
+            Self::Ltx(plan) => plan.files().len(),
+            Self::Generation(plan) => plan.segments().len() + 1,
+        }
+    }
+
+    /// The files in the order in which the database is built: LTX files newest first.
+    pub(super) fn wanted(&self, replica: &Replica) -> Vec<Wanted> {
+        match self {
+            Self::Ltx(plan) => {
+                let files = plan.files().iter().rev();
+                files
+                    .map(|file| Wanted {
+                        key: replica.key(file.level, file.name),
+                        label: format!("level {} {} of {replica}", file.level, file.name),
+                        size: file.size,
+                    })
+                    .collect()
+            }
+            Self::Generation(plan) => {
+                let wanted = |key: String, size| Wanted {
+                    label: format!("{key} of {replica}"),
+                    key,
+                    size,
+                };
+                let snapshots = slice::from_ref(plan.snapshot()).iter();
+                let snapshots = snapshots.map(|file| wanted(file.key(), file.size));
+                let segments = plan.segments().iter();
+                snapshots
+                    .chain(segments.map(|file| wanted(file.key(), file.size)))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The files that a restore of `target` would read.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if the replica cannot be listed, [`ErrorKind::Corrupt`] if files are
+/// missing in it, [`ErrorKind::Invalid`] if it has nothing for the target.
+pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePlan> {
+    let files = replica.list_all().await?;
+    // Only LTX files know transactions, so a look at anything else would be for nothing.
+    if !matches!(target, Target::Txid(_)) {
+        let found = v3::list(replica.store().as_ref()).await?;
+        if generations::is_preferred(&found, &files, target) {
+            let plan = generations::plan(&found, target).map_err(|e| {
+                let kind = match e {
+                    GenerationPlanError::NoSnapshot | GenerationPlanError::NoTxids => {
+                        ErrorKind::Invalid
+                    }
+                    _ => ErrorKind::Corrupt,
+                };
+                Error::new(kind, format!("cannot restore from {replica}")).with_source(e)
+            })?;
+            return Ok(RestorePlan::Generation(plan));
+        }
+    }
+    let plan = lockkeeper_core::restore::plan(&files, target);
+    plan.map(RestorePlan::Ltx).map_err(|e| refused(replica, e))
+}
+
+/// The LTX files that a restore of `target` would read if the replica holds nothing else; see
+/// [`plan_restore`].
+///
+/// # Errors
+///
+/// As [`plan_restore`].
+pub async fn plan_only(replica: &Replica, target: Target) -> Result<Plan> {
+    let files = replica.list_all().await?;
+    lockkeeper_core::restore::plan(&files, target).map_err(|e| refused(replica, e))
+}
+
+fn refused(replica: &Replica, error: PlanError) -> Error {
+    let kind = match error {
+        PlanError::Gap { .. } | PlanError::NoSnapshot { .. } | PlanError::TooSmall { .. } => {
+            ErrorKind::Corrupt
+        }
+        _ => ErrorKind::Invalid,
+    };
+    Error::new(kind, format!("cannot restore from {replica}")).with_source(error)
+}
