@@ -9,7 +9,7 @@ use crate::replica::{self, Context, defaults, fill};
 use crate::report::Report;
 use crate::schema::Scope;
 use crate::tree::{Data, Node};
-use crate::walk::{self, Block, Section};
+use crate::walk::{self, Block, Found, Section};
 
 /// Reads the database at `node`. `None` after an error that leaves nothing to go on with.
 pub(crate) fn read(
@@ -79,6 +79,39 @@ fn strip(path: &str) -> &str {
 }
 
 fn place(own: &Section<'_>, node: &Node, path: &str, report: &mut Report) {
+    place_text(own, report);
+    match (own.get("path"), own.get("dir")) {
+        (Some(_), Some(dir)) => {
+            let message = "`path` and `dir` are both given";
+            let help = "keep `path` for one database, `dir` for a directory of them";
+            report.error("conflicting-keys", &dir.path, dir.at, message, help);
+        }
+        (None, None) => {
+            let help = "add `path:` for one database, or `dir:` for a directory of them";
+            report.error(
+                "missing-key",
+                path,
+                node.at,
+                "this database has no `path`",
+                help,
+            );
+        }
+        (Some(_), None) => only_one_database(own, report),
+        (None, Some(dir)) => only_a_directory(own, dir, report),
+    }
+    if let (Some(_), Some(found)) = (own.get("meta-path"), own.get("meta-dir")) {
+        let message = "`meta-path` and `meta-dir` are both given";
+        report.error(
+            "conflicting-keys",
+            &found.path,
+            found.at,
+            message,
+            "keep one of them",
+        );
+    }
+}
+
+fn place_text(own: &Section<'_>, report: &mut Report) {
     for name in ["path", "dir"] {
         if let Some(found) = own.get(name)
             && let Some(text) = own.text(name).map(strip)
@@ -99,62 +132,37 @@ fn place(own: &Section<'_>, node: &Node, path: &str, report: &mut Report) {
             }
         }
     }
-    match (own.get("path"), own.get("dir")) {
-        (Some(_), Some(dir)) => {
-            let message = "`path` and `dir` are both given";
-            let help = "keep `path` for one database, `dir` for a directory of them";
-            report.error("conflicting-keys", &dir.path, dir.at, message, help);
-        }
-        (None, None) => {
-            let help = "add `path:` for one database, or `dir:` for a directory of them";
-            report.error(
-                "missing-key",
-                path,
-                node.at,
-                "this database has no `path`",
-                help,
-            );
-        }
-        (Some(_), None) => {
-            for name in ["pattern", "recursive", "watch", "meta-dir"] {
-                if let Some(found) = own.get(name) {
-                    let message = format!("`{name}` is only for `dir`");
-                    let help = "remove it, or use `dir` instead of `path`";
-                    report.error("conflicting-keys", &found.path, found.at, message, help);
-                }
-            }
-        }
-        (None, Some(dir)) => {
-            if let Some(found) = own.get("restore-if-db-not-exists") {
-                let message = "`restore-if-db-not-exists` is only for `path`";
-                let help = "remove it, or name each database with `path`";
-                report.error("conflicting-keys", &found.path, found.at, message, help);
-            }
-            if own.get("pattern").is_none() {
-                report.add(
-                    Severity::Note,
-                    "default-pattern",
-                    &dir.path,
-                    Some(dir.at),
-                    || {
-                        let help = "add for example `pattern: \"*.db\"`".into();
-                        (
-                            "every SQLite database in the directory is replicated".into(),
-                            Some(help),
-                        )
-                    },
-                );
-            }
+}
+
+fn only_one_database(own: &Section<'_>, report: &mut Report) {
+    for name in ["pattern", "recursive", "watch", "meta-dir"] {
+        if let Some(found) = own.get(name) {
+            let message = format!("`{name}` is only for `dir`");
+            let help = "remove it, or use `dir` instead of `path`";
+            report.error("conflicting-keys", &found.path, found.at, message, help);
         }
     }
-    if let (Some(_), Some(found)) = (own.get("meta-path"), own.get("meta-dir")) {
-        let message = "`meta-path` and `meta-dir` are both given";
-        report.error(
-            "conflicting-keys",
-            &found.path,
-            found.at,
-            message,
-            "keep one of them",
+}
+
+fn only_a_directory(own: &Section<'_>, dir: &Found, report: &mut Report) {
+    if let Some(found) = own.get("restore-if-db-not-exists") {
+        let message = "`restore-if-db-not-exists` is only for `path`";
+        let help = "remove it, or name each database with `path`";
+        report.error("conflicting-keys", &found.path, found.at, message, help);
+    }
+    if own.get("pattern").is_none() {
+        report.add(
+            Severity::Note,
+            "default-pattern",
+            &dir.path,
+            Some(dir.at),
+            || {
+                let help = "add for example `pattern: \"*.db\"`".into();
+                (
+                    "every SQLite database in the directory is replicated".into(),
+                    Some(help),
+                )
+            },
         );
     }
 }

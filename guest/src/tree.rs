@@ -89,6 +89,15 @@ struct Open {
     key: Option<(String, Position)>,
 }
 
+impl Open {
+    fn new(at: Position, data: Data) -> Self {
+        Self {
+            node: Node { at, data },
+            key: None,
+        }
+    }
+}
+
 fn build(source: &str) -> Result<Option<Node>, Fault> {
     let mut open: Vec<Open> = Vec::new();
     let mut root = None;
@@ -100,22 +109,14 @@ fn build(source: &str) -> Result<Option<Node>, Fault> {
         nodes += 1;
         if nodes > MAX_NODES {
             let message = format!("the configuration has more than {MAX_NODES} values");
-            return Err(Fault(
-                "too-complex",
-                at,
-                message,
-                "use `dir` for many databases",
-            ));
+            let help = "use `dir` for many databases";
+            return Err(Fault("too-complex", at, message, help));
         }
         let node = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 plain_node(anchor, tag.is_some(), at)?;
                 let plain = style == ScalarStyle::Plain;
-                let text = if text.contains("$$") {
-                    text.replace("$$", "$")
-                } else {
-                    text.into()
-                };
+                let text = text.replace("$$", "$");
                 Node {
                     at,
                     data: Data::Scalar { text, plain },
@@ -126,31 +127,15 @@ fn build(source: &str) -> Result<Option<Node>, Fault> {
             {
                 plain_node(anchor, tag.is_some(), at)?;
                 let message = format!("values are nested more than {MAX_DEPTH} deep");
-                return Err(Fault(
-                    "too-deep",
-                    at,
-                    message,
-                    "no key needs more than 4 levels",
-                ));
+                let help = "no key needs more than 4 levels";
+                return Err(Fault("too-deep", at, message, help));
             }
             Event::SequenceStart(..) => {
-                open.push(Open {
-                    node: Node {
-                        at,
-                        data: Data::List(Vec::new()),
-                    },
-                    key: None,
-                });
+                open.push(Open::new(at, Data::List(Vec::new())));
                 continue;
             }
             Event::MappingStart(..) => {
-                open.push(Open {
-                    node: Node {
-                        at,
-                        data: Data::Map(Vec::new()),
-                    },
-                    key: None,
-                });
+                open.push(Open::new(at, Data::Map(Vec::new())));
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
@@ -160,12 +145,8 @@ fn build(source: &str) -> Result<Option<Node>, Fault> {
             Event::Alias(_) => return Err(alias(at)),
             Event::DocumentStart(_) if root.is_some() => {
                 let message = "a second document starts here".into();
-                return Err(Fault(
-                    "syntax",
-                    at,
-                    message,
-                    "keep one document; remove the `---`",
-                ));
+                let help = "keep one document; remove the `---`";
+                return Err(Fault("syntax", at, message, help));
             }
             _ => continue,
         };

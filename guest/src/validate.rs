@@ -9,7 +9,7 @@ use crate::plan::{Database, Diagnostic, Plan, Position, Setting, Value};
 use crate::replica::{self, Context, defaults, fill};
 use crate::report::Report;
 use crate::schema::Scope;
-use crate::tree::{self, Data};
+use crate::tree::{self, Data, Node};
 use crate::walk::{self, Section};
 use crate::{database, environment};
 
@@ -62,29 +62,7 @@ fn databases(
     kinds: &[String],
     report: &mut Report,
 ) -> Vec<Database> {
-    let Some(block) = top.blocks.iter().find(|it| it.key.name == "dbs") else {
-        no_databases(root, report);
-        return Vec::new();
-    };
-    let list = match &block.entry.value.data {
-        Data::List(list) if !list.is_empty() => list,
-        Data::Map(_) => {
-            let help = "start each database with `- `";
-            let at = block.entry.value.at;
-            report.error(
-                "wrong-type",
-                "dbs",
-                at,
-                "`dbs` takes a list, not a set of keys",
-                help,
-            );
-            return Vec::new();
-        }
-        _ => {
-            no_databases(block.entry.at, report);
-            return Vec::new();
-        }
-    };
+    let list = database_list(top, root, report);
     let context = Context {
         globals: top,
         kinds,
@@ -126,6 +104,25 @@ fn databases(
         read.push(database);
     }
     read
+}
+
+/// The values below `dbs`; none if it is missing or no list.
+fn database_list<'a>(top: &Section<'a>, root: Position, report: &mut Report) -> &'a [Node] {
+    let Some(block) = top.blocks.iter().find(|it| it.key.name == "dbs") else {
+        no_databases(root, report);
+        return &[];
+    };
+    match &block.entry.value.data {
+        Data::List(list) if !list.is_empty() => return list,
+        Data::Map(_) => {
+            let help = "start each database with `- `";
+            let at = block.entry.value.at;
+            let message = "`dbs` takes a list, not a set of keys";
+            report.error("wrong-type", "dbs", at, message, help);
+        }
+        _ => no_databases(block.entry.at, report),
+    }
+    &[]
 }
 
 fn weight(settings: &[Setting]) -> usize {

@@ -18,7 +18,11 @@ use crate::{compaction, retention};
 ///
 /// ```
 /// use lockkeeper_core::{fallback, policy::SyncFacts};
-/// let quiet = SyncFacts { sync_interval_ms: 1000, since_last_sync_ms: Some(1500), ..SyncFacts::default() };
+/// let quiet = SyncFacts {
+///     sync_interval_ms: 1000,
+///     since_last_sync_ms: Some(1500),
+///     ..SyncFacts::default()
+/// };
 /// assert_eq!(fallback::plan_sync(&quiet).wait_ms, 0);
 /// let busy = SyncFacts { since_last_sync_ms: Some(300), ..quiet };
 /// assert_eq!(fallback::plan_sync(&busy).wait_ms, 700);

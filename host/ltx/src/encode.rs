@@ -73,34 +73,14 @@ impl Encoder {
         })
     }
 
-    /// Appends one page, compressed, to `out`. Pages come in ascending order; a snapshot needs every
-    /// page from 1 to `commit` but the lock page.
+    /// Appends one page, compressed, to `out`. Pages come in ascending order; a snapshot needs
+    /// every page from 1 to `commit` but the lock page.
     ///
     /// # Errors
     ///
     /// [`EncodeError`] if the page breaks a rule of the format; the file is then unusable.
     pub fn page(&mut self, pgno: Pgno, page: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        if page.len() != self.header.page_size.bytes() {
-            return Err(EncodeError::PageLen {
-                pgno,
-                len: page.len(),
-            });
-        }
-        if !self.header.may_hold(pgno) {
-            return Err(EncodeError::PageRange {
-                pgno,
-                commit: self.header.commit,
-            });
-        }
-        if self.last.is_some_and(|last| last >= pgno) {
-            return Err(EncodeError::PageOrder(pgno));
-        }
-        if self.header.is_snapshot() {
-            let next = self.header.page_size.page_after(self.last);
-            if next != Some(pgno) {
-                return Err(EncodeError::MissingPage(next.map_or(u32::MAX, Pgno::get)));
-            }
-        }
+        self.check(pgno, page)?;
         let len = block::compress_into_with_table(page, &mut self.compressed, &mut self.table)
             .map_err(|_| EncodeError::Compression(pgno))?;
         let block = self
@@ -148,6 +128,32 @@ impl Encoder {
         );
         self.offset = self.offset.saturating_add(len);
         self.last = Some(pgno);
+        Ok(())
+    }
+
+    /// Whether this page may come next.
+    fn check(&self, pgno: Pgno, page: &[u8]) -> Result<(), EncodeError> {
+        if page.len() != self.header.page_size.bytes() {
+            return Err(EncodeError::PageLen {
+                pgno,
+                len: page.len(),
+            });
+        }
+        if !self.header.may_hold(pgno) {
+            return Err(EncodeError::PageRange {
+                pgno,
+                commit: self.header.commit,
+            });
+        }
+        if self.last.is_some_and(|last| last >= pgno) {
+            return Err(EncodeError::PageOrder(pgno));
+        }
+        if self.header.is_snapshot() {
+            let next = self.header.page_size.page_after(self.last);
+            if next != Some(pgno) {
+                return Err(EncodeError::MissingPage(next.map_or(u32::MAX, Pgno::get)));
+            }
+        }
         Ok(())
     }
 

@@ -1,3 +1,6 @@
+//! The contract of a store, as a test that every store must pass.
+#![expect(clippy::unwrap_used, reason = "a failure here is a failure of a test")]
+
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -6,31 +9,44 @@ use super::{Body, Store, body_from_bytes};
 /// Larger than one part of an upload and one piece of a read.
 const LARGE_LEN: usize = 6 * 1024 * 1024 + 17;
 
+/// When the objects of the checks were made.
+const TIME_MS: i64 = 1_795_449_658_764;
+
 /// Holds an empty store against the contract of [`Store`].
 ///
 /// # Panics
 ///
 /// If the store breaks the contract.
-#[expect(clippy::unwrap_used, reason = "a failure here is a failure of a test")]
 pub async fn conformance(store: &dyn Store) {
-    // A folder that does not exist is empty.
+    an_empty_folder(store).await;
+    what_was_written(store).await;
+    one_folder(store).await;
+    large_objects(store).await;
+    broken_bodies(store).await;
+    keys_that_lead_elsewhere(store).await;
+    what_was_deleted(store).await;
+}
+
+/// A folder that does not exist is empty.
+async fn an_empty_folder(store: &dyn Store) {
     assert!(store.list("ltx/0").await.unwrap().is_empty());
     assert!(store.folders("").await.unwrap().is_empty());
     assert!(store.get("ltx/0/a", 0).await.unwrap().is_none());
     store.delete("ltx/0/a").await.unwrap();
+}
 
-    // What was written is read, from any offset, and listed with its time.
-    let time = 1_795_449_658_764;
+/// What was written is read, from any offset, and listed with its time.
+async fn what_was_written(store: &dyn Store) {
     assert_eq!(
         store
-            .put("ltx/0/b", time, body_from_bytes(&b"hello"[..]))
+            .put("ltx/0/b", TIME_MS, body_from_bytes(&b"hello"[..]))
             .await
             .unwrap(),
         5
     );
     assert_eq!(
         store
-            .put("ltx/0/a", time + 1, body_from_bytes(Bytes::new()))
+            .put("ltx/0/a", TIME_MS + 1, body_from_bytes(Bytes::new()))
             .await
             .unwrap(),
         0
@@ -44,51 +60,62 @@ pub async fn conformance(store: &dyn Store) {
         .iter()
         .map(|o| (o.key.as_str(), o.size, o.created_ms))
         .collect();
-    assert_eq!(listed, [("ltx/0/a", 0, time + 1), ("ltx/0/b", 5, time)]);
+    assert_eq!(
+        listed,
+        [("ltx/0/a", 0, TIME_MS + 1), ("ltx/0/b", 5, TIME_MS)]
+    );
+}
 
-    // A listing shows one folder: neither its subfolders nor folders whose names begin alike.
+/// A listing shows one folder: neither its subfolders nor folders whose names begin alike.
+async fn one_folder(store: &dyn Store) {
     store
-        .put("ltx/0/c/d", time, body_from_bytes(&b"1"[..]))
+        .put("ltx/0/c/d", TIME_MS, body_from_bytes(&b"1"[..]))
         .await
         .unwrap();
     store
-        .put("ltx/01/e", time, body_from_bytes(&b"1"[..]))
+        .put("ltx/01/e", TIME_MS, body_from_bytes(&b"1"[..]))
         .await
         .unwrap();
     assert_eq!(store.list("ltx/0").await.unwrap().len(), 2);
     assert_eq!(store.folders("ltx").await.unwrap(), ["0", "01"]);
     assert_eq!(store.folders("").await.unwrap(), ["ltx"]);
+}
 
-    // Large objects arrive whole.
-    let large: Vec<u8> = (0..LARGE_LEN).map(|n| (n % 251) as u8).collect();
+/// Large objects arrive whole.
+async fn large_objects(store: &dyn Store) {
+    let large = large();
     let pieces: Vec<_> = large
         .chunks(70_001)
         .map(|p| Ok(Bytes::copy_from_slice(p)))
         .collect();
     let size = store
-        .put("large", time, stream::iter(pieces).boxed())
+        .put("large", TIME_MS, stream::iter(pieces).boxed())
         .await
         .unwrap();
     assert_eq!(size, LARGE_LEN as u64);
     assert!(read(store, "large", 0).await == large);
+}
 
-    // A body that fails leaves nothing.
-    for before in [&b"abc"[..], &large] {
+/// A body that fails leaves nothing.
+async fn broken_bodies(store: &dyn Store) {
+    for before in [&b"abc"[..], &large()] {
         let pieces = [
             Ok(Bytes::copy_from_slice(before)),
             Err(std::io::Error::other("cut")),
         ];
         let body: Body = stream::iter(pieces).boxed();
-        assert!(store.put("ltx/0/x", time, body).await.is_err());
+        assert!(store.put("ltx/0/x", TIME_MS, body).await.is_err());
         assert!(store.get("ltx/0/x", 0).await.unwrap().is_none());
     }
     assert_eq!(store.list("ltx/0").await.unwrap().len(), 2);
+}
 
-    // Keys that lead elsewhere are refused.
+/// Keys that lead elsewhere are refused.
+async fn keys_that_lead_elsewhere(store: &dyn Store) {
     for bad in ["", "..", "../x", "/x", "a/../../x", "a\\b", "a\0b", "a//b"] {
         assert!(
             store
-                .put(bad, time, body_from_bytes(&b"1"[..]))
+                .put(bad, TIME_MS, body_from_bytes(&b"1"[..]))
                 .await
                 .is_err(),
             "{bad:?}"
@@ -96,15 +123,21 @@ pub async fn conformance(store: &dyn Store) {
         assert!(store.get(bad, 0).await.is_err(), "{bad:?}");
         assert!(store.delete(bad).await.is_err(), "{bad:?}");
     }
+}
 
-    // What was deleted is gone, and may be deleted again.
+/// What was deleted is gone, and may be deleted again.
+async fn what_was_deleted(store: &dyn Store) {
     store.delete("ltx/0/b").await.unwrap();
     store.delete("ltx/0/b").await.unwrap();
     assert!(store.get("ltx/0/b", 0).await.unwrap().is_none());
     assert_eq!(store.list("ltx/0").await.unwrap().len(), 1);
 }
 
-#[expect(clippy::unwrap_used, reason = "a failure here is a failure of a test")]
+/// Bytes that differ from place to place.
+fn large() -> Vec<u8> {
+    (0..LARGE_LEN).map(|n| (n % 251) as u8).collect()
+}
+
 async fn read(store: &dyn Store, key: &str, offset: u64) -> Vec<u8> {
     let body = store.get(key, offset).await.unwrap().unwrap();
     let pieces: Vec<Bytes> = body.try_collect().await.unwrap();

@@ -1,0 +1,23 @@
+//! What the whole-system tests share.
+//!
+//! - [`database`]: an application's database, and its exact bytes while it is in use.
+//! - [`oracle`]: a workload that shows every lost write.
+//! - [`process`]: other processes, which never outlive the test that started them.
+//! - [`kernel`]: the locks that the kernel holds for this process.
+//! - [`replica`]: what is in a replica, and what lockkeeper restores from it.
+//! - [`litestream`]: the official binary.
+//!
+//! Everything here fails by panicking, as a test does.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
+
+pub mod database;
+pub mod kernel;
+pub mod litestream;
+pub mod oracle;
+pub mod process;
+pub mod replica;

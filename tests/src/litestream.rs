@@ -1,0 +1,102 @@
+//! The official Litestream binary, which `.ci/setup` installs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{Ended, Running};
+
+/// The newest release; it reads and writes block pages.
+pub const NEWEST: &str = "0.5.17";
+/// A release that knows frame pages only.
+pub const FRAMES_ONLY: &str = "0.5.11";
+
+/// One version of the binary.
+#[derive(Clone, Debug)]
+pub struct Litestream(PathBuf);
+
+impl Litestream {
+    /// Finds a version. Without it the test says so and is skipped, but not where `CI` is `true`:
+    /// there it fails.
+    #[must_use]
+    pub fn find(version: &str) -> Option<Self> {
+        let tools = std::env::var_os("LOCKKEEPER_TEST_TOOLS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-tools"),
+            PathBuf::from,
+        );
+        let binary = tools.join(format!("litestream-{version}/bin/litestream"));
+        if binary.exists() {
+            return Some(Self(binary));
+        }
+        let missing = format!("Litestream {version} is not in {}", tools.display());
+        assert!(
+            std::env::var_os("CI").is_none_or(|value| value != "true"),
+            "{missing}: run .ci/setup"
+        );
+        eprintln!("skipped: {missing}; .ci/setup installs it");
+        None
+    }
+
+    /// Syncs a database with its replica once.
+    ///
+    /// # Panics
+    ///
+    /// If it fails or has anything to complain of.
+    #[track_caller]
+    pub fn replicate_once(&self, database: &Path, replica: &Path) {
+        let mut command = self.command();
+        command
+            .args(["replicate", "-once"])
+            .arg(database)
+            .arg(url(replica));
+        assert_content(&Running::start(&mut command).finish());
+    }
+
+    /// Replicates until it is told to stop, with a `litestream.yml`. It logs everything it does.
+    #[must_use]
+    pub fn replicate(&self, config: &Path) -> Running {
+        let mut command = self.command();
+        command
+            .args(["replicate", "-log-level", "debug", "-config"])
+            .arg(config);
+        Running::start(&mut command)
+    }
+
+    /// Restores to a point, such as `["-txid", "0000000000000003"]`; returns the bytes of the
+    /// database.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn restored(&self, replica: &Path, point: &[&str]) -> Vec<u8> {
+        let output = tempfile::tempdir().expect("make a folder");
+        let path = output.path().join("restored.db");
+        let mut command = self.command();
+        command.args(["restore", "-o"]).arg(&path).args(point);
+        let ended = Running::start(command.arg(url(replica))).finish();
+        assert!(ended.status.success(), "{point:?}: {ended:?}");
+        std::fs::read(path).expect("read what was restored")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.0);
+        // It refuses to start where this names a file that it does not like.
+        command.env_remove("AWS_CA_BUNDLE");
+        command
+    }
+}
+
+/// Fails unless it ended well and complained of nothing.
+#[track_caller]
+pub fn assert_content(ended: &Ended) {
+    let complains = |line: &String| line.contains("level=ERROR") || line.contains("level=WARN");
+    assert!(
+        ended.status.success() && !ended.printed.iter().any(complains),
+        "{ended:#?}"
+    );
+}
+
+fn url(replica: &Path) -> String {
+    format!("file://{}", replica.display())
+}

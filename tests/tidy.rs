@@ -1,0 +1,199 @@
+//! The conventions that a machine can check.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Lines of a file without its tests: what can be read in one sitting.
+const FILE_LINES_MAX: usize = 800;
+/// Lines of a function: one screen.
+const FUNCTION_LINES_MAX: usize = 70;
+/// Columns of a comment, which `rustfmt` does not wrap.
+const COMMENT_COLUMNS_MAX: usize = 100;
+
+/// Which packages of the workspace each of them may use. One that is not listed embeds the library,
+/// as an application does.
+const MAY_USE: [(&str, &[&str]); 7] = [
+    ("lockkeeper-ltx", &[]),
+    ("lockkeeper-core", &["lockkeeper-ltx"]),
+    ("lockkeeper-component", &[]),
+    (
+        "lockkeeper",
+        &["lockkeeper-component", "lockkeeper-core", "lockkeeper-ltx"],
+    ),
+    ("lockkeeper-cli", &["lockkeeper"]),
+    ("lockkeeper-policy", &[]),
+    (
+        "lockkeeper-tests",
+        &["lockkeeper", "lockkeeper-core", "lockkeeper-ltx"],
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Every Rust file of the repository, by its path from the root.
+fn sources() -> BTreeMap<PathBuf, String> {
+    let mut sources = BTreeMap::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                sources.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
+            }
+        }
+    }
+    assert!(sources.len() > 50, "{} files", sources.len());
+    sources
+}
+
+/// The lines before the tests of a file.
+fn without_tests(text: &str) -> usize {
+    text.lines()
+        .take_while(|line| *line != "mod tests {")
+        .count()
+}
+
+/// The functions of a file as `rustfmt` lays them out: line of the beginning, and lines.
+fn functions(text: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut functions = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        if !is_function(line) || line.ends_with(';') || line.ends_with('}') {
+            continue;
+        }
+        let last = lines.iter().skip(first + 1).position(|end| {
+            indent(end) == indent(line) && (end.trim() == "}" || end.ends_with(';'))
+        });
+        let lines = last.expect("a function has an end") + 2;
+        functions.push((first + 1, lines));
+    }
+    functions
+}
+
+fn is_function(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let is_modifier =
+        |word: &str| word.starts_with("pub") || ["const", "async", "unsafe"].contains(&word);
+    words.find(|word| !is_modifier(word)) == Some("fn")
+}
+
+#[track_caller]
+fn assert_none(found: &[String]) {
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn files_can_be_read_in_one_sitting() {
+    let long = |(path, text): (&PathBuf, &String)| {
+        let lines = without_tests(text);
+        let is_test = path.ends_with("tests.rs");
+        (lines > FILE_LINES_MAX && !is_test).then(|| format!("{}: {lines} lines", path.display()))
+    };
+    assert_none(&sources().iter().filter_map(long).collect::<Vec<_>>());
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut long = Vec::new();
+    let mut count = 0;
+    for (path, text) in sources() {
+        for (line, lines) in functions(&text) {
+            count += 1;
+            if lines > FUNCTION_LINES_MAX {
+                long.push(format!("{}:{line}: {lines} lines", path.display()));
+            }
+        }
+    }
+    assert!(count > 300, "{count} functions were seen");
+    assert_none(&long);
+}
+
+#[test]
+fn the_length_of_a_function_is_counted_from_its_first_line_to_its_last() {
+    let text = "\
+trait T {
+    fn declared(
+        &self,
+    ) -> u8;
+    pub(crate) async fn three() {
+        fn one() {}
+    }
+}
+fn four(
+    x: u8,
+) {
+}
+";
+    assert_eq!(functions(text), [(2, 3), (5, 3), (9, 4)]);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let marks = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        for (number, line) in (1..).zip(text.lines()) {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                found.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn comments_are_as_narrow_as_code() {
+    let mut wide = Vec::new();
+    for (path, text) in sources() {
+        for (number, line) in (1..).zip(text.lines()) {
+            let columns = line.chars().count();
+            if line.trim_start().starts_with("//") && columns > COMMENT_COLUMNS_MAX {
+                wide.push(format!("{}:{number}: {columns} columns", path.display()));
+            }
+        }
+    }
+    assert_none(&wide);
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        let listed = MAY_USE.iter().find(|(listed, _)| *listed == name);
+        let allowed = listed.map_or(&["lockkeeper"][..], |(_, allowed)| allowed);
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let used = dependency["name"].as_str().unwrap();
+            if !dependency["path"].is_null() && !allowed.contains(&used) {
+                wrong.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    let names: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
+    for (listed, _) in MAY_USE {
+        assert!(names.contains(&listed), "{listed} is no package: {names:?}");
+    }
+    assert_none(&wrong);
+}
