@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fallback;
+pub mod follow;
 pub mod generations;
 pub mod inventory;
 pub mod policy;
