@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use lockkeeper_core::inventory::ReplicaFile;
 use tokio::sync::mpsc;
 
 use super::feed::FeedSender;
 use super::{Progress, ProgressFn};
-use crate::store::{Body, Store};
+use crate::store::{Body, Replica, Store};
 use crate::{Error, ErrorKind};
 
 /// Files whose beginning is read before it is their turn: enough to hide the time that a request
@@ -31,6 +32,16 @@ pub(super) struct Wanted {
     pub(super) label: String,
     /// Its size in bytes, as the listing said.
     pub(super) size: u64,
+}
+
+impl Wanted {
+    pub(super) fn ltx(replica: &Replica, file: &ReplicaFile) -> Self {
+        Self {
+            key: replica.key(file.level, file.name),
+            label: format!("level {} {} of {replica}", file.level, file.name),
+            size: file.size,
+        }
+    }
 }
 
 impl fmt::Display for Wanted {
