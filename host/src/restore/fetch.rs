@@ -67,7 +67,8 @@ pub(super) async fn fetch(
     let (opened, mut ready) = mpsc::channel(1);
     let ahead = async move {
         let heads = stream::iter(files).map(|file| Source::new(store, file).with_head());
-        let mut heads = heads.buffered(FILES_AHEAD_MAX);
+        // Boxed, or the compiler cannot tell that a restore may move between threads.
+        let mut heads = heads.buffered(FILES_AHEAD_MAX).boxed();
         while let Some(source) = heads.try_next().await? {
             if opened.send(source).await.is_err() {
                 break;
