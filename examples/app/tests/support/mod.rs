@@ -144,7 +144,8 @@ fn messages(path: &Path) -> Vec<String> {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
-    log: Vec<String>,
+    /// What was read of the log.
+    pub(crate) log: Vec<String>,
     pub(crate) url: String,
 }
 
