@@ -8,6 +8,9 @@ fn it_says_that_its_transaction_is_in_the_replica() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("app.db: every transaction up to "), "{stdout}");
+    assert!(
+        stdout.contains("app.db: every transaction up to "),
+        "{stdout}"
+    );
     assert!(stdout.contains("/backup"), "{stdout}");
 }
