@@ -64,7 +64,7 @@ fn what_stops_a_loop(bounds: Bounds) -> Cause {
 fn fuel_alone_and_time_alone_end_an_endless_loop() {
     let little_fuel = Bounds {
         fuel: 1_000_000,
-        deadline: Duration::from_secs(3600),
+        deadline: Duration::from_secs(20),
         ..DECISION
     };
     let cause = what_stops_a_loop(little_fuel);
