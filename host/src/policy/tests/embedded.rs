@@ -216,7 +216,7 @@ fn the_newest_snapshot_counts_in_whatever_order_they_are_listed() {
     let (old, recent) = (file(5, 1_000), file(3, 99_000));
     for snapshots in [vec![old, recent], vec![recent, old]] {
         let facts = SnapshotFacts {
-            now_ms: 100_000,
+            now_ms: 99_500,
             durable: 6,
             snapshots,
             snapshot_interval_ms: 50_000,
