@@ -328,3 +328,110 @@ async fn replication_goes_on_under_a_policy_that_never_answers() {
         rows(&dir.path().join("app.db"))
     );
 }
+
+/// Everything in milliseconds instead of minutes and hours.
+fn hurried(settings: &mut DatabaseSettings) {
+    settings.replica.sync_interval = Duration::from_millis(10);
+    settings.life = crate::settings::LifeSettings {
+        levels: [100, 300].map(Duration::from_millis).to_vec(),
+        snapshot_interval: Duration::from_millis(700),
+        snapshot_retention: Duration::from_millis(900),
+        l0_retention: Duration::from_millis(150),
+        l0_retention_check: Duration::from_millis(20),
+        ..crate::settings::LifeSettings::default()
+    };
+}
+
+#[tokio::test]
+async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restored() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), hurried);
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    let local = || {
+        std::fs::read_dir(dir.path().join(".app.db-litestream/ltx/0"))
+            .unwrap()
+            .count()
+    };
+    let mut written = 0;
+    // Until all has happened: merges into both levels, deletions at all, and of local files.
+    loop {
+        insert(&app);
+        written += 1;
+        keeper.sync().await.unwrap();
+        let status = keeper.status();
+        let durable = status.databases[0].durable.unwrap().get();
+        let count = |level| {
+            let replica = &replica;
+            async move { replica.list(Level::new(level).unwrap()).await.unwrap() }
+        };
+        let (l0, l1, l2, l9) = (
+            count(0).await,
+            count(1).await,
+            count(2).await,
+            count(9).await,
+        );
+        let has_deleted = (l0.len() as u64) < durable / 2 && (local() as u64) < durable / 2;
+        let first_snapshot_is_gone = l9.first().is_some_and(|file| file.range().max().get() > 5);
+        if !l1.is_empty() && !l2.is_empty() && has_deleted && first_snapshot_is_gone {
+            break;
+        }
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(restored_rows(dir.path()).await, written);
+    let files = replica.list_all().await.unwrap();
+    let starts = files.iter().filter(|file| file.is_start());
+    let first = starts.map(|file| file.range().max()).min().unwrap();
+    for file in files.iter().filter(|file| file.range().max() >= first) {
+        let output = tempfile::tempdir().unwrap();
+        let options = RestoreOptions {
+            target: crate::restore::Target::Txid(file.range().max()),
+            ..RestoreOptions::new(output.path().join("restored.db"))
+        };
+        restore(&replica, options).await.unwrap();
+        rows(&output.path().join("restored.db"));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |settings| {
+        hurried(settings);
+        settings.life.l0_retention_check = Duration::from_secs(3600);
+    });
+    for _ in 0..5 {
+        insert(&app);
+        keeper.sync().await.unwrap();
+    }
+    while keeper.status().databases[0].snapshot.is_none() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..3 {
+        insert(&app);
+        keeper.sync().await.unwrap();
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    // The local copy is gone, and a page of the one in the replica is damaged.
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    let last = replica.list(Level::L0).await.unwrap().pop().unwrap();
+    std::fs::remove_dir_all(dir.path().join(".app.db-litestream/ltx/0")).unwrap();
+    let path = dir.path().join(format!("replica/ltx/0/{}", last.name));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[130] ^= 0xff;
+    std::fs::write(&path, &bytes).unwrap();
+    let inventory = lockkeeper_core::inventory::Inventory::new(replica.list_all().await.unwrap());
+    let levels = lockkeeper_core::levels::Levels::new(&[1]).unwrap();
+    let facts = lockkeeper_core::compaction::facts(&inventory, &levels, u64::MAX / 2);
+    let merges = crate::policy::Policy::built_in().plan_compaction(&facts);
+    let meta = dir.path().join(".app.db-litestream");
+    let spool = Arc::new(crate::spool::Spool::open(&meta).unwrap());
+    let merged = super::merge::run(&replica, &spool, &merges[0], PageEncoding::Block).await;
+    assert!(merged.is_err(), "{merged:?}");
+    assert!(
+        replica
+            .list(Level::new(1).unwrap())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

@@ -31,15 +31,27 @@ impl Limiter {
     }
 }
 
-/// Adds the growth from `current` to `desired` unless the sum passes `max`.
-fn grow(sum: &mut usize, current: usize, desired: usize, max: usize) -> bool {
-    let growth = desired.saturating_sub(current);
-    match sum.checked_add(growth) {
-        Some(grown) if grown <= max => {
-            *sum = grown;
-            true
+/// What the runtime is about to grow.
+struct Growth {
+    current: usize,
+    desired: usize,
+    /// What the component itself declared; growth beyond it fails without our doing.
+    maximum: Option<usize>,
+}
+
+impl Growth {
+    /// Adds the growth to `sum` unless that passes `max`. Returns whether it may happen.
+    fn grant(&self, sum: &mut usize, max: usize, refused: &mut bool) -> bool {
+        if self.maximum.is_some_and(|maximum| self.desired > maximum) {
+            return false;
         }
-        _ => false,
+        let grown = sum.saturating_add(self.desired.saturating_sub(self.current));
+        if grown > max {
+            *refused = true;
+            return false;
+        }
+        *sum = grown;
+        true
     }
 }
 
@@ -50,13 +62,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // What passes the component's own maximum fails without our doing.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let granted = grow(&mut self.memory_bytes, current, desired, MEMORY_BYTES_MAX);
-        self.refused |= !granted;
-        Ok(granted)
+        let growth = Growth {
+            current,
+            desired,
+            maximum,
+        };
+        Ok(growth.grant(&mut self.memory_bytes, MEMORY_BYTES_MAX, &mut self.refused))
     }
 
     fn table_growing(
@@ -65,17 +76,16 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let granted = grow(
-            &mut self.table_elements,
+        let growth = Growth {
             current,
             desired,
+            maximum,
+        };
+        Ok(growth.grant(
+            &mut self.table_elements,
             TABLE_ELEMENTS_MAX,
-        );
-        self.refused |= !granted;
-        Ok(granted)
+            &mut self.refused,
+        ))
     }
 
     fn instances(&self) -> usize {

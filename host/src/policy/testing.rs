@@ -5,7 +5,8 @@ use wit_parser::Resolve;
 
 use super::{Component, Policy, PolicySource};
 
-const POLICY_WIT: &str = include_str!("../../../wit/policy.wit");
+/// The contract, from which the host and the guest both make their bindings.
+pub(super) const POLICY_WIT: &str = include_str!("../../../wit/policy.wit");
 
 /// The little of WASI that tests call, and a world with it.
 const WASI_WIT: [&str; 5] = [

@@ -220,6 +220,22 @@ fn file(max: u64, created_ms: i64) -> ReplicaFile {
     }
 }
 
+#[test]
+fn the_newest_snapshot_counts_in_whatever_order_they_are_listed() {
+    let policy = Policy::new(embedded());
+    let (old, recent) = (file(5, 1_000), file(3, 99_000));
+    for snapshots in [vec![old, recent], vec![recent, old]] {
+        let facts = SnapshotFacts {
+            now_ms: 99_500,
+            durable: 6,
+            snapshots,
+            snapshot_interval_ms: 50_000,
+            ..SnapshotFacts::default()
+        };
+        assert!(policy.plan_snapshot(&facts).is_some(), "{facts:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn it_decides_as_the_built_in_rules_do(

@@ -64,7 +64,7 @@ fn what_stops_a_loop(bounds: Bounds) -> Cause {
 fn fuel_alone_and_time_alone_end_an_endless_loop() {
     let little_fuel = Bounds {
         fuel: 1_000_000,
-        deadline: Duration::from_secs(3600),
+        deadline: Duration::from_secs(20),
         ..DECISION
     };
     let cause = what_stops_a_loop(little_fuel);
@@ -101,6 +101,14 @@ fn clock_and_randomness_are_the_same_in_every_call() {
 #[test]
 fn a_decision_that_takes_all_memory_is_stopped_at_the_limit() {
     built_in_rules_decide(&all_decisions(BOMB), "it wanted more than 32 MiB of memory");
+}
+
+#[test]
+fn a_decision_that_grows_a_table_is_stopped_at_the_limit() {
+    let body = "(loop (br_if 0 (i32.ne (table.grow $table (ref.null func) (i32.const 1000))
+        (i32.const -1)))) (unreachable)";
+    let guest = all_decisions(body).item("(table $table 1 funcref)");
+    built_in_rules_decide(&guest, "or too large a table");
 }
 
 #[test]
@@ -191,6 +199,14 @@ fn an_answer_of_many_megabytes_is_not_copied() {
     assert_eq!(policy.stats().failures, 1);
 }
 
+#[track_caller]
+fn is_too_large_a_plan(validate: &str) {
+    let guest = Guest::default().export("validate", validate);
+    let error = guest.load().unwrap().validate("", &[]).unwrap_err();
+    let because = "it passed more than 16777216 bytes";
+    assert!(error.to_string().contains(because), "{error}");
+}
+
 /// 1600 diagnostics whose messages are the same 64 KiB: 100 MiB, if each got a copy.
 #[test]
 fn diagnostics_that_share_their_text_are_not_copied_each() {
@@ -204,12 +220,7 @@ fn diagnostics_that_share_their_text_are_not_copied_each() {
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br_if 0 (i32.lt_u (local.get $i) (i32.const 1600))))
         (i32.const 128)";
-    let policy = Guest::default().export("validate", body).load().unwrap();
-    let error = policy.validate("", &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("it passed more than 16777216 bytes"),
-        "{error}"
-    );
+    is_too_large_a_plan(body);
 }
 
 /// A million settings that are all zeroes: 24 MiB there, more than twice as much here.
@@ -220,12 +231,7 @@ fn a_plan_with_a_million_settings_is_refused() {
         (i32.store (i32.const 140) (i32.const 0x20000))
         (i32.store (i32.const 144) (i32.const 1000000))
         (i32.const 128)";
-    let policy = Guest::default().export("validate", body).load().unwrap();
-    let error = policy.validate("", &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("it passed more than 16777216 bytes"),
-        "{error}"
-    );
+    is_too_large_a_plan(body);
 }
 
 #[test]

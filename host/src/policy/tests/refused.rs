@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::super::sandbox::Sandbox;
-use super::super::testing::Guest;
+use super::super::testing::{Guest, POLICY_WIT};
+use super::super::world::WORLD;
 use super::super::*;
 use crate::ErrorKind;
 
@@ -87,6 +88,13 @@ fn a_component_of_another_version_is_refused_with_the_version_this_host_runs() {
     let component = "(component (import \"lockkeeper:policy/types@0.9.0\" (instance)))";
     check_text(component, "built for `lockkeeper:policy/types@0.9.0`");
     check_text(component, "lockkeeper:policy@0.1.0");
+}
+
+#[test]
+fn messages_name_the_version_of_the_contract() {
+    let package = |line: &'static str| line.strip_prefix("package ")?.strip_suffix(';');
+    let package = POLICY_WIT.lines().find_map(package).unwrap();
+    assert_eq!(WORLD, format!("the world `policy` of {package}"));
 }
 
 #[test]
