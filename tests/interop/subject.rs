@@ -34,7 +34,6 @@ pub(crate) const STEPS: [&str; 8] = [
     "CREATE TABLE IF NOT EXISTS u (a INTEGER PRIMARY KEY, b TEXT UNIQUE);
      INSERT INTO u (b) VALUES (hex(randomblob(700)))",
     "DELETE FROM t WHERE id % 2 = 0; PRAGMA incremental_vacuum",
-    // Pages that grow the file and are free at its end are in no frame of the log.
     "BEGIN; INSERT INTO t (x) VALUES (zeroblob(300000));
      DELETE FROM t WHERE length(x) = 300000; COMMIT",
     "VACUUM",
