@@ -7,6 +7,7 @@
 
 pub mod compaction;
 pub mod fallback;
+pub mod follow;
 pub mod generations;
 pub mod guard;
 pub mod inventory;

@@ -181,7 +181,7 @@ pub fn plan(files: &[ReplicaFile], target: Target) -> Result<Plan, PlanError> {
 }
 
 /// Greatest end first; then the longest, the highest level, the oldest.
-fn preference(file: &ReplicaFile) -> impl Ord + use<> {
+pub(crate) fn preference(file: &ReplicaFile) -> impl Ord + use<> {
     let range = file.name.range();
     (
         range.max(),

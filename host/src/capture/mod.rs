@@ -112,7 +112,7 @@ impl Capture {
                 Error::unavailable(format!("cannot read {}", path.display())).with_source(e)
             })?;
         let log = LogFile::open(path)?;
-        let pin = Pin::take(&options, &control, &writer, &log)?;
+        let pin = Pin::take(&options, &control, &writer)?;
         let header = log
             .header()?
             .ok_or_else(|| Error::corrupt(format!("{} has no header", log.path().display())))?;
@@ -426,7 +426,7 @@ impl Capture {
     /// Replaces the pin by one at the end of the log. The old one goes last, so that the log is
     /// held without a gap where it was held.
     fn repin(&mut self) -> Result<()> {
-        let pin = Pin::take(&self.options, &self.control, &self.writer, &self.log)?;
+        let pin = Pin::take(&self.options, &self.control, &self.writer)?;
         self.pin = Some(pin);
         Ok(())
     }

@@ -5,7 +5,6 @@ use rusqlite::Connection;
 
 use super::CaptureOptions;
 use super::connection;
-use super::log::LogFile;
 use crate::{Error, Result};
 
 /// How often taking a pin is tried while somebody else's checkpoints undo it.
@@ -24,7 +23,6 @@ impl Pin {
         options: &CaptureOptions,
         control: &Connection,
         writer: &Connection,
-        log: &LogFile,
     ) -> Result<Self> {
         let path = &options.database;
         let pin = connection::open(path, options.busy_timeout)?;

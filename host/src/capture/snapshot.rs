@@ -17,7 +17,7 @@ impl Capture {
         let (Some(txid), Some(position)) = (self.last, &self.position) else {
             return Ok(None);
         };
-        let pin = Pin::take(&self.options, &self.control, &self.writer, &self.log)?;
+        let pin = Pin::take(&self.options, &self.control, &self.writer)?;
         let state = connection::log_state(&self.control)?;
         let Some(header) = self.log.header()? else {
             return Ok(None);

@@ -57,7 +57,6 @@ pub struct Lockkeeper {
 
 impl Lockkeeper {
     /// Says what to replicate, and how.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }

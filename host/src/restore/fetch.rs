@@ -2,12 +2,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future, stream};
+use lockkeeper_core::inventory::ReplicaFile;
 use tokio::sync::mpsc;
 
 use super::feed::FeedSender;
 use super::{Progress, ProgressFn};
-use crate::store::{Body, Store};
+use crate::store::{Body, Replica, Store};
 use crate::{Error, ErrorKind};
 
 /// Files whose beginning is read before it is their turn: enough to hide the time that a request
@@ -31,6 +33,16 @@ pub(super) struct Wanted {
     pub(super) label: String,
     /// Its size in bytes, as the listing said.
     pub(super) size: u64,
+}
+
+impl Wanted {
+    pub(super) fn ltx(replica: &Replica, file: &ReplicaFile) -> Self {
+        Self {
+            key: replica.key(file.level, file.name),
+            label: format!("level {} {} of {replica}", file.level, file.name),
+            size: file.size,
+        }
+    }
 }
 
 impl fmt::Display for Wanted {
@@ -66,8 +78,12 @@ pub(super) async fn fetch(
     // Beginnings go on being read while the rest of a large file is sent.
     let (opened, mut ready) = mpsc::channel(1);
     let ahead = async move {
-        let heads = stream::iter(files).map(|file| Source::new(store, file).with_head());
-        let mut heads = heads.buffered(FILES_AHEAD_MAX);
+        // Boxed, for the compiler does not see otherwise that what borrows a file can be sent.
+        let heads = files
+            .iter()
+            .map(|file| Source::new(store, file).with_head().boxed());
+        let heads: Vec<BoxFuture<'_, _>> = heads.collect();
+        let mut heads = stream::iter(heads).buffered(FILES_AHEAD_MAX);
         while let Some(source) = heads.try_next().await? {
             if opened.send(source).await.is_err() {
                 break;

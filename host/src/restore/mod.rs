@@ -4,9 +4,11 @@
 //! puts the database together in a temporary file beside the output; memory does not grow with the
 //! database. Only a complete and verified file gets the name of the output.
 
+mod beside;
 mod bounds;
 mod feed;
 mod fetch;
+mod follow;
 mod image;
 mod integrity;
 mod output;
@@ -29,6 +31,7 @@ use crate::{Error, Result};
 pub use bounds::{check_timestamp, check_timestamp_bounds};
 use feed::Feed;
 use fetch::FetchError;
+pub use follow::{AppliedFn, FollowOptions, follow};
 use image::Image;
 pub use integrity::IntegrityCheck;
 use output::Output;
@@ -133,11 +136,30 @@ pub struct Restored {
 ///
 /// A dropped future leaves no output; the temporary file goes when its thread sees the end.
 pub async fn restore(replica: &Replica, options: RestoreOptions) -> Result<Restored> {
+    restore_for(replica, options, Purpose::Use).await
+}
+
+/// What a restored database is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Purpose {
+    Use,
+    /// To apply more files to it, which is possible with LTX files only.
+    Follow,
+}
+
+async fn restore_for(
+    replica: &Replica,
+    options: RestoreOptions,
+    purpose: Purpose,
+) -> Result<Restored> {
     let options = Arc::new(options);
     let mut replans_left = REPLANS_MAX;
     loop {
-        let plan = plan_restore(replica, options.target).await?;
-        match restore_plan(replica, &options, plan).await {
+        let plan = match purpose {
+            Purpose::Use => plan_restore(replica, options.target).await?,
+            Purpose::Follow => RestorePlan::Ltx(plan_only(replica, options.target).await?),
+        };
+        match restore_plan(replica, &options, plan, purpose).await {
             Err(FetchError::Gone(error)) if replans_left > 0 => {
                 tracing::warn!(%error, "planning the restore again");
                 replans_left -= 1;
@@ -152,12 +174,13 @@ async fn restore_plan(
     replica: &Replica,
     options: &Arc<RestoreOptions>,
     plan: RestorePlan,
+    purpose: Purpose,
 ) -> std::result::Result<Restored, FetchError> {
     let wanted = plan.wanted(replica);
     let (sender, feed) = feed::channel();
     let builder = tokio::task::spawn_blocking({
         let options = Arc::clone(options);
-        move || build(&options, &plan, feed)
+        move || build(&options, &plan, purpose, feed)
     });
     let store = replica.store().as_ref();
     // Without its last message the builder gives up when the channel closes.
@@ -169,7 +192,12 @@ async fn restore_plan(
     built.map_err(FetchError::Failed)
 }
 
-fn build(options: &RestoreOptions, plan: &RestorePlan, mut feed: Feed) -> Result<Restored> {
+fn build(
+    options: &RestoreOptions,
+    plan: &RestorePlan,
+    purpose: Purpose,
+    mut feed: Feed,
+) -> Result<Restored> {
     let output = Output::prepare(&options.output, options.force)?;
     let tmp = output.create_tmp()?;
     let mut restored = Restored {
@@ -192,6 +220,11 @@ fn build(options: &RestoreOptions, plan: &RestorePlan, mut feed: Feed) -> Result
         }
     }
     integrity::check(&tmp.path(), options.integrity_check)?;
+    if purpose == Purpose::Follow {
+        follow::prepare(tmp.file())?;
+        // Before the database has its name: beside none, it means nothing.
+        follow::write_txid(&output, restored.txid)?;
+    }
     restored.moved_aside = tmp.keep()?;
     Ok(restored)
 }

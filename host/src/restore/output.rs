@@ -27,6 +27,14 @@ pub(super) struct Output {
 impl Output {
     /// Refuses what must not or may not be replaced.
     pub(super) fn prepare(path: &Path, force: bool) -> Result<Self> {
+        let output = Self::locate(path)?;
+        let output = Self { force, ..output };
+        output.in_the_way()?;
+        Ok(output)
+    }
+
+    /// The place of a database that is not to be replaced.
+    pub(super) fn locate(path: &Path) -> Result<Self> {
         let no_path = || Error::invalid(format!("{} cannot be a database file", path.display()));
         let path = std::path::absolute(path).map_err(|e| no_path().with_source(e))?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -36,14 +44,25 @@ impl Output {
             Error::invalid(format!("cannot open the folder {}", parent.display())).with_source(e)
         })?;
         let (folder_path, name) = (parent.to_owned(), name.to_owned());
-        let output = Self {
+        Ok(Self {
             folder,
             folder_path,
             name,
-            force,
-        };
-        output.in_the_way()?;
-        Ok(output)
+            force: false,
+        })
+    }
+
+    pub(super) fn folder(&self) -> &Dir {
+        &self.folder
+    }
+
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Where the database is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder_path.join(&self.name)
     }
 
     /// Opens a new temporary file in the folder.
@@ -118,13 +137,13 @@ impl Output {
         Ok(moved)
     }
 
-    fn sync_folder(&self) -> Result<()> {
+    pub(super) fn sync_folder(&self) -> Result<()> {
         let synced = self.folder.open(".").and_then(|folder| folder.sync_all());
         synced.map_err(|e| self.failed("sync the folder of", e))
     }
 
-    fn failed(&self, what: &str, source: io::Error) -> Error {
-        let path = self.folder_path.join(&self.name);
+    pub(super) fn failed(&self, what: &str, source: io::Error) -> Error {
+        let path = self.path();
         Error::unavailable(format!("cannot {what} {}", path.display())).with_source(source)
     }
 }
@@ -148,19 +167,26 @@ impl TmpImage<'_> {
     }
 
     /// Gives the database its name. Returns where the files went that were in the way.
-    pub(super) fn keep(mut self) -> Result<Vec<PathBuf>> {
+    pub(super) fn keep(self) -> Result<Vec<PathBuf>> {
         let output = self.output;
         let moved = output.move_aside()?;
         // The old names must be gone for good before the new database has the name: its own log
         // would be taken for the new one's after a power cut.
-        output.sync_folder()?;
+        if !moved.is_empty() {
+            output.sync_folder()?;
+        }
+        self.rename(&output.name)?;
+        Ok(moved)
+    }
+
+    /// Gives the file a name for good.
+    pub(super) fn rename(mut self, to: &OsStr) -> Result<()> {
         if let Some(name) = &self.name {
-            let renamed = output.folder.rename(name, &output.folder, &output.name);
-            renamed.map_err(|e| output.failed("create", e))?;
+            let renamed = self.output.folder.rename(name, &self.output.folder, to);
+            renamed.map_err(|e| self.output.failed("create", e))?;
         }
         self.name = None;
-        output.sync_folder()?;
-        Ok(moved)
+        self.output.sync_folder()
     }
 }
 
@@ -173,7 +199,7 @@ impl Drop for TmpImage<'_> {
     }
 }
 
-fn suffixed(name: &OsStr, suffix: &str) -> OsString {
+pub(super) fn suffixed(name: &OsStr, suffix: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(suffix);
     name

@@ -42,13 +42,7 @@ impl RestorePlan {
         match self {
             Self::Ltx(plan) => {
                 let files = plan.files().iter().rev();
-                files
-                    .map(|file| Wanted {
-                        key: replica.key(file.level, file.name),
-                        label: format!("level {} {} of {replica}", file.level, file.name),
-                        size: file.size,
-                    })
-                    .collect()
+                files.map(|file| Wanted::ltx(replica, file)).collect()
             }
             Self::Generation(plan) => {
                 let wanted = |key: String, size| Wanted {

@@ -45,6 +45,14 @@ fn it_is_compiled_once_in_a_process() {
     assert!(std::ptr::eq(embedded().name(), embedded().name()));
 }
 
+#[tokio::test]
+async fn it_is_compiled_from_asynchronous_code_too() {
+    // The embedded source itself would be found compiled.
+    let bytes = lockkeeper_component::DEFAULT_POLICY.to_vec();
+    let policy = Component::load(&PolicySource::Bytes(bytes)).unwrap();
+    assert_eq!(policy.name(), "lockkeeper-policy");
+}
+
 #[test]
 fn a_valid_configuration_gives_a_plan() {
     let text = "dbs:\n  - path: app.db\n    replica:\n      type: file\n      path: /backup\n";

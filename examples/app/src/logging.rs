@@ -1,0 +1,36 @@
+//! Two logs: the application's own on stderr, that of the replication where its configuration says.
+
+use std::io::{self, IsTerminal};
+
+use lockkeeper::{LogFormat, Logging};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts both.
+pub(crate) fn start(replication: &Logging) {
+    let own = layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .with_filter(Targets::new().with_target("myapp", LevelFilter::INFO));
+    let (writer, is_terminal) = if replication.stderr {
+        (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal())
+    } else {
+        (BoxMakeWriter::new(io::stdout), io::stdout().is_terminal())
+    };
+    let library = layer().with_writer(writer).with_ansi(is_terminal);
+    let library = match replication.format {
+        LogFormat::Json => library.json().boxed(),
+        LogFormat::Pretty => library.pretty().boxed(),
+        _ => library.with_target(false).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(own)
+        .with(library.with_filter(Targets::new().with_target("lockkeeper", replication.level)))
+        .init();
+}

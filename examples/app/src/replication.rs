@@ -1,0 +1,114 @@
+//! What the pages ask of the replication, and its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lockkeeper::{DatabaseState, DatabaseStatus, Lockkeeper};
+use serde::Serialize;
+use tokio::sync::RwLock;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a request may wait for the replica. Ending waits for requests, so it is short.
+const SYNC_MAX: Duration = Duration::from_secs(4);
+
+/// The running replication, until it is stopped. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Replication {
+    keeper: Arc<RwLock<Option<Lockkeeper>>>,
+}
+
+/// The replication of one database, for monitoring.
+#[derive(Debug, Serialize)]
+pub(crate) struct Database {
+    path: String,
+    replica: String,
+    state: &'static str,
+    /// What keeps being tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The last transaction in a sealed local file.
+    pub(crate) spooled: Option<u64>,
+    /// The last transaction that the replica confirmed.
+    pub(crate) durable: Option<u64>,
+    snapshot: Option<u64>,
+    write_lock_held_max_us: u64,
+}
+
+impl Replication {
+    pub(crate) fn new(keeper: Lockkeeper) -> Self {
+        Self {
+            keeper: Arc::new(RwLock::new(Some(keeper))),
+        }
+    }
+
+    /// How far each database is; empty once replication was stopped.
+    pub(crate) async fn databases(&self) -> Vec<Database> {
+        let keeper = self.keeper.read().await;
+        let status = keeper.as_ref().map(Lockkeeper::status);
+        let databases = status.map(|status| status.databases).unwrap_or_default();
+        databases.into_iter().map(Database::from).collect()
+    }
+
+    /// Returns when everything that is committed now is durable.
+    ///
+    /// # Errors
+    ///
+    /// If the replica does not confirm it in time.
+    pub(crate) async fn sync(&self) -> Result<()> {
+        let keeper = self.keeper.read().await;
+        let Some(keeper) = keeper.as_ref() else {
+            bail!("replication was stopped");
+        };
+        timeout(SYNC_MAX, keeper.sync())
+            .await
+            .context("the replica did not confirm in time")??;
+        Ok(())
+    }
+
+    /// Sends everything that is committed, then ends.
+    ///
+    /// # Errors
+    ///
+    /// If it is not done at `deadline`; the message names what is not durable.
+    pub(crate) async fn stop(&self, deadline: Instant) -> Result<()> {
+        let mut keeper = timeout_at(deadline, self.keeper.write())
+            .await
+            .context("requests that wait for the replica did not end")?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        match keeper.take() {
+            Some(keeper) => Ok(keeper.stop(left).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Database {
+    /// Whether commits reach the replica, as far as is known.
+    pub(crate) fn is_replicating(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+impl From<DatabaseStatus> for Database {
+    fn from(status: DatabaseStatus) -> Self {
+        let (state, error) = match status.state {
+            DatabaseState::Starting => ("starting", None),
+            DatabaseState::Replicating => ("replicating", None),
+            DatabaseState::ReplicaFailing(error) => ("replica-failing", Some(error)),
+            DatabaseState::Failing(error) => ("failing", Some(error)),
+            DatabaseState::Stopped => ("stopped", None),
+            _ => ("unknown", None),
+        };
+        Self {
+            path: status.path.display().to_string(),
+            replica: status.replica,
+            state,
+            error,
+            spooled: status.spooled.map(|txid| txid.get()),
+            durable: status.durable.map(|txid| txid.get()),
+            snapshot: status.snapshot.map(|txid| txid.get()),
+            write_lock_held_max_us: status.write_lock_held_max.as_micros() as u64,
+        }
+    }
+}
