@@ -14,8 +14,8 @@ use crate::Result;
 use crate::policy::{Policy, PolicyStats};
 use crate::settings::DatabaseSettings;
 
-/// Snapshots at a time. Each holds a thread that waits for its store, so there must be fewer of them
-/// than threads; each also holds back the checkpoints of its database.
+/// Snapshots at a time. Each holds a thread that waits for its store, so there must be fewer of
+/// them than threads; each also holds back the checkpoints of its database.
 const SNAPSHOTS_MAX: usize = 2;
 /// Commands that wait for a database task.
 const COMMANDS_MAX: usize = 16;
