@@ -77,7 +77,7 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let last = lines.iter().skip(first + 1).position(|end| {
             indent(end) == indent(line) && (end.trim() == "}" || end.ends_with(';'))
         });
-        let lines = last.expect("a function has an end") + 2;
+        let lines = last.unwrap() + 2;
         functions.push((first + 1, lines));
     }
     functions

@@ -137,9 +137,7 @@ impl Subject {
     pub(crate) async fn check_every_point(&self, litestream: &Litestream) {
         let points = self.points().await;
         for point in &points {
-            let ours = replica::restored(&self.replica(), point.target)
-                .await
-                .unwrap_or_else(|error| panic!("{:?}: {error}", point.target));
+            let ours = replica::restored(&self.replica(), point.target).await;
             let arguments: Vec<&str> = point.arguments.iter().map(String::as_str).collect();
             let theirs = litestream.restored(&self.replica(), &arguments);
             let what = format!("{:?}, both programs", point.target);
