@@ -56,7 +56,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     tokio::select! {
         stopped = stop(web, &replication, settings.shutdown_timeout) => stopped,
-        signal = signals.next() => bail!("{signal} came again: ended before all was durable"),
+        signal = signals.next() => bail!("{signal} came again: ended without waiting for the replica"),
     }
     // The connection in `guest_book` closes here, after the replication.
 }
@@ -103,5 +103,35 @@ impl Web {
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the web server died");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Stops while a request takes `seconds` more; returns how many seconds that took.
+    async fn stops_after(seconds: u64) -> u64 {
+        let (stop_requests, _stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            sleep(Duration::from_secs(seconds)).await;
+            Ok(())
+        });
+        let web = Web {
+            task,
+            stop: stop_requests,
+        };
+        let began = Instant::now();
+        let stopped = stop(web, &Replication::stopped(), Duration::from_secs(15)).await;
+        stopped.unwrap();
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_get_the_time_they_take_up_to_their_share() {
+        assert_eq!(stops_after(3).await, 3);
+        assert_eq!(stops_after(60).await, 5);
     }
 }

@@ -42,6 +42,14 @@ impl Replication {
         }
     }
 
+    /// Replication that was stopped.
+    #[cfg(test)]
+    pub(crate) fn stopped() -> Self {
+        Self {
+            keeper: Arc::default(),
+        }
+    }
+
     /// How far each database is; empty once replication was stopped.
     pub(crate) async fn databases(&self) -> Vec<Database> {
         let keeper = self.keeper.read().await;

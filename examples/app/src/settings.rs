@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 const ADDRESS_DEFAULT: &str = ":8080";
 const SHUTDOWN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+/// Nobody waits longer; keeps the end within what a clock can count.
+const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What the web server needs to know.
 #[derive(Debug, Eq, PartialEq)]
@@ -74,7 +76,7 @@ impl Settings {
                 .server
                 .addr
                 .unwrap_or_else(|| ADDRESS_DEFAULT.to_owned()),
-            shutdown_timeout,
+            shutdown_timeout: shutdown_timeout.min(SHUTDOWN_TIMEOUT_MAX),
         })
     }
 }
@@ -95,7 +97,9 @@ mod tests {
         check("", ":8080", 15);
         check("[log]\nlevel = 'info'\n", ":8080", 15);
         check("[server]\naddr = ':80'\n", ":80", 15);
-        check("[server]\nshutdown_graceful_timeout = '3s'\n", ":8080", 3);
+        let timeout = |text| format!("[server]\nshutdown_graceful_timeout = '{text}'\n");
+        check(&timeout("3s"), ":8080", 3);
+        check(&timeout("1000000000y"), ":8080", 3600);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
+use super::upkeep::Upkeep;
 use super::upload::Uploads;
 use super::watch::LogWatcher;
 use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
@@ -70,7 +71,7 @@ pub(crate) struct Database {
     pub(crate) encoding: PageEncoding,
     pub(crate) shared: Arc<DatabaseShared>,
     pub(crate) watcher: Arc<LogWatcher>,
-    pub(crate) snapshot_permits: Arc<Semaphore>,
+    pub(crate) long_work: Arc<Semaphore>,
 }
 
 impl Database {
@@ -143,24 +144,37 @@ impl Database {
         let worker = self.open_worker(spool, base).await?;
         self.shared.restart(worker.capture.last());
         if let Some(remote) = &remote {
-            self.shared.reached(remote.last(), remote.snapshots());
+            self.shared.reached(remote.files.clone());
             self.shared.set_state(DatabaseState::Replicating);
         }
         let (snapshots, snapshot_requests) = mpsc::channel(1);
         let (captured, capture_ended) = watch::channel(false);
+        let spool = blocking(move || Spool::open(&meta).map(Arc::new)).await?;
         let uploads = Uploads {
             replica: &self.replica,
             shared: &self.shared,
-            spool: blocking(move || Spool::open(&meta).map(Arc::new)).await?,
+            spool: Arc::clone(&spool),
             sealed_before: worker.capture.last(),
             retry_at_end: self.settings.shutdown_retry,
             ended: capture_ended,
+        };
+        let upkeep = Upkeep {
+            replica: &self.replica,
+            shared: &self.shared,
+            spool,
+            policy: &self.policy,
+            life: &self.settings.life,
+            encoding: self.encoding,
+            long_work: Arc::clone(&self.long_work),
         };
         let uploads = async {
             if remote.is_none() {
                 uploads.reach().await?;
             }
-            uploads.run(snapshot_requests).await
+            tokio::select! {
+                result = uploads.run(snapshot_requests) => result,
+                () = upkeep.run() => Ok(()),
+            }
         };
         tokio::pin!(uploads);
         let capture = self.capture(worker, commands, stop, snapshots);
@@ -245,10 +259,10 @@ impl Database {
             encoding: self.encoding,
         };
         let (settings, policy) = (self.settings.clone(), self.policy.clone());
-        let snapshots = Arc::clone(&self.snapshot_permits);
+        let long_work = Arc::clone(&self.long_work);
         blocking(move || {
             let capture = Capture::open(options, spool, base)?;
-            Ok(Box::new(Worker::new(capture, settings, policy, snapshots)))
+            Ok(Box::new(Worker::new(capture, settings, policy, long_work)))
         })
         .await
     }

@@ -14,9 +14,9 @@ use crate::Result;
 use crate::policy::{Policy, PolicyStats};
 use crate::settings::DatabaseSettings;
 
-/// Snapshots at a time. Each holds a thread that waits for its store, so there must be fewer of
-/// them than threads; each also holds back the checkpoints of its database.
-const SNAPSHOTS_MAX: usize = 2;
+/// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be fewer
+/// of them than threads; a snapshot also holds back the checkpoints of its database.
+const LONG_WORK_MAX: usize = 2;
 /// Commands that wait for a database task.
 const COMMANDS_MAX: usize = 16;
 
@@ -32,7 +32,7 @@ pub(crate) struct Common {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     common: Common,
-    snapshot_permits: Arc<Semaphore>,
+    long_work: Arc<Semaphore>,
     members: Mutex<Vec<Handle>>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -49,7 +49,7 @@ impl Fleet {
     pub(crate) fn new(common: Common) -> Self {
         Self {
             common,
-            snapshot_permits: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
+            long_work: Arc::new(Semaphore::new(LONG_WORK_MAX)),
             members: Mutex::default(),
             tasks: Mutex::default(),
         }
@@ -77,7 +77,7 @@ impl Fleet {
             encoding: self.common.encoding,
             shared: Arc::clone(&shared),
             watcher: Arc::clone(&self.common.watcher),
-            snapshot_permits: Arc::clone(&self.snapshot_permits),
+            long_work: Arc::clone(&self.long_work),
         };
         lock(&self.members).push(Handle {
             path,

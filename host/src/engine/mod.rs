@@ -3,8 +3,10 @@
 mod database;
 mod directory;
 mod fleet;
+mod merge;
 mod reconcile;
 mod status;
+mod upkeep;
 mod upload;
 mod watch;
 mod worker;

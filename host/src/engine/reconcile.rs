@@ -18,17 +18,6 @@ impl Remote {
         self.files.iter().map(|file| file.name.range().max()).max()
     }
 
-    pub(super) fn snapshots(&self) -> Vec<ReplicaFile> {
-        let mut snapshots: Vec<ReplicaFile> = self
-            .files
-            .iter()
-            .filter(|file| file.level == Level::SNAPSHOT)
-            .copied()
-            .collect();
-        snapshots.sort_by_key(|file| file.name);
-        snapshots
-    }
-
     fn newest_l0(&self) -> Option<&ReplicaFile> {
         self.files
             .iter()

@@ -1,11 +1,12 @@
 //! What the outside can see of a database, and how its parts tell each other how far they came.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::Txid;
+use lockkeeper_ltx::{Level, Txid};
 use tokio::sync::watch;
 
 use crate::policy::PolicyStats;
@@ -61,12 +62,22 @@ pub struct Status {
 pub(crate) struct Marks {
     pub(crate) spooled: Option<Txid>,
     pub(crate) durable: Option<Txid>,
-    /// `None` until the replica was listed.
-    pub(crate) snapshots: Option<Vec<ReplicaFile>>,
+    /// The newest snapshot of the replica, as far as it was listed.
+    pub(crate) snapshot: Option<Txid>,
     pub(crate) snapshot_running: bool,
     pub(crate) consecutive_failures: u32,
     pub(crate) last_put_latency: Option<Duration>,
     write_lock_held_max: Duration,
+}
+
+/// The files of the replica. Whoever writes or deletes one records it here, so that the replica is
+/// listed once and an idle database makes no request.
+#[derive(Debug, Default)]
+struct Catalogue {
+    /// `None` until the replica was listed.
+    files: Option<Vec<ReplicaFile>>,
+    /// Grows with each change.
+    version: u64,
 }
 
 /// What the capture and the upload of one database share.
@@ -76,6 +87,7 @@ pub(crate) struct DatabaseShared {
     replica: String,
     marks: Mutex<Marks>,
     state: Mutex<DatabaseState>,
+    catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     durable: watch::Sender<Option<Txid>>,
 }
@@ -87,6 +99,7 @@ impl DatabaseShared {
             replica,
             marks: Mutex::default(),
             state: Mutex::new(DatabaseState::Starting),
+            catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             durable: watch::Sender::new(None),
         }
@@ -98,22 +111,95 @@ impl DatabaseShared {
             let mut marks = self.lock();
             marks.spooled = spooled;
             marks.durable = marks.durable.min(spooled);
-            marks.snapshots = None;
             marks.snapshot_running = false;
             marks.consecutive_failures = 0;
         }
         self.spooled.send_replace(spooled);
     }
 
-    /// The replica was listed: this is in it.
-    pub(crate) fn reached(&self, durable: Option<Txid>, snapshots: Vec<ReplicaFile>) {
+    /// The replica was listed at the start of a run: this is in it.
+    pub(crate) fn reached(&self, files: Vec<ReplicaFile>) {
+        let durable = files.iter().map(|file| file.range().max()).max();
+        self.listed(files);
         {
             let mut marks = self.lock();
             marks.durable = durable;
-            marks.snapshots = Some(snapshots);
             marks.consecutive_failures = 0;
         }
         self.durable.send_replace(durable);
+    }
+
+    /// The replica was listed again.
+    pub(crate) fn listed(&self, files: Vec<ReplicaFile>) {
+        let snapshots = files.iter().filter(|file| file.level == Level::SNAPSHOT);
+        let snapshot = snapshots.map(|file| file.range().max()).max();
+        self.update(|marks| marks.snapshot = snapshot);
+        self.change_catalogue(|known| *known = Some(files));
+    }
+
+    /// A file was written to the replica and confirmed.
+    pub(crate) fn added(&self, file: ReplicaFile) {
+        if file.level == Level::SNAPSHOT {
+            let last = Some(file.range().max());
+            self.update(|marks| marks.snapshot = marks.snapshot.max(last));
+        }
+        self.change_catalogue(|known| {
+            if let Some(known) = known {
+                known.push(file);
+            }
+        });
+    }
+
+    /// Files were deleted from the replica.
+    pub(crate) fn removed(&self, gone: &[ReplicaFile]) {
+        if gone.is_empty() {
+            return;
+        }
+        let gone: BTreeSet<_> = gone.iter().map(|file| (file.level, file.name)).collect();
+        self.change_catalogue(|known| {
+            if let Some(known) = known {
+                known.retain(|file| !gone.contains(&(file.level, file.name)));
+            }
+        });
+    }
+
+    /// What is known of the replica may be wrong: it is to be listed again.
+    pub(crate) fn forget_catalogue(&self) {
+        self.change_catalogue(|known| *known = None);
+    }
+
+    /// The files of the replica, if it was listed.
+    pub(crate) fn catalogue(&self) -> Option<Vec<ReplicaFile>> {
+        self.lock_catalogue().files.clone()
+    }
+
+    /// The snapshots of the replica, oldest first, if it was listed.
+    pub(crate) fn snapshots(&self) -> Option<Vec<ReplicaFile>> {
+        let catalogue = self.lock_catalogue();
+        let files = catalogue.files.as_ref()?.iter();
+        let mut snapshots: Vec<ReplicaFile> = files
+            .filter(|file| file.level == Level::SNAPSHOT)
+            .copied()
+            .collect();
+        snapshots.sort_by_key(|file| file.name);
+        Some(snapshots)
+    }
+
+    /// Differs after every change.
+    pub(crate) fn catalogue_version(&self) -> u64 {
+        self.lock_catalogue().version
+    }
+
+    fn change_catalogue(&self, change: impl FnOnce(&mut Option<Vec<ReplicaFile>>)) {
+        let mut catalogue = self.lock_catalogue();
+        change(&mut catalogue.files);
+        catalogue.version = catalogue.version.wrapping_add(1);
+    }
+
+    fn lock_catalogue(&self) -> MutexGuard<'_, Catalogue> {
+        self.catalogue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn marks(&self) -> Marks {
@@ -198,9 +284,7 @@ impl DatabaseShared {
             replica: self.replica.clone(),
             spooled: marks.spooled,
             durable: marks.durable,
-            snapshot: marks
-                .snapshots
-                .and_then(|files| files.iter().map(|file| file.name.range().max()).max()),
+            snapshot: marks.snapshot,
             write_lock_held_max: marks.write_lock_held_max,
         }
     }

@@ -57,7 +57,7 @@ impl Uploads<'_> {
                             self.replica
                         )));
                     }
-                    self.shared.reached(remote.last(), remote.snapshots());
+                    self.shared.reached(remote.files);
                     self.shared.set_state(DatabaseState::Replicating);
                     return Ok(());
                 }
@@ -113,6 +113,12 @@ impl Uploads<'_> {
             match self.replica.put(Level::L0, name, created_ms, body).await {
                 Ok(bytes) => {
                     tracing::debug!(%txid, bytes, "durable");
+                    self.shared.added(ReplicaFile {
+                        level: Level::L0,
+                        name,
+                        size: bytes,
+                        created_ms,
+                    });
                     self.shared.confirmed(txid, started.elapsed());
                     self.shared.set_state(DatabaseState::Replicating);
                     return Ok(());
@@ -170,8 +176,7 @@ impl Uploads<'_> {
             match put_snapshot(self.replica, snapshot).await {
                 Ok(file) => {
                     tracing::info!(%txid, bytes = file.size, "snapshot durable");
-                    self.shared
-                        .update(|marks| marks.snapshots.get_or_insert_default().push(file));
+                    self.shared.added(file);
                 }
                 Err(error) => tracing::warn!(%txid, %error, "snapshot failed; it is tried again"),
             }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
 use lockkeeper_ltx::Txid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,8 +26,8 @@ pub(crate) struct Worker {
     written_since_checkpoint: bool,
     /// When a snapshot was last proposed but could not be taken, or was taken.
     snapshot_asked: Option<Instant>,
-    /// Snapshots that may run at a time, over all databases.
-    snapshot_permits: Arc<Semaphore>,
+    /// Snapshots and merges that may run at a time, over all databases.
+    long_work: Arc<Semaphore>,
 }
 
 /// What a turn is for.
@@ -60,7 +59,7 @@ impl Worker {
         capture: Capture,
         settings: DatabaseSettings,
         policy: Policy,
-        snapshot_permits: Arc<Semaphore>,
+        long_work: Arc<Semaphore>,
     ) -> Self {
         Self {
             capture,
@@ -71,7 +70,7 @@ impl Worker {
             last_checkpoint: Instant::now(),
             written_since_checkpoint: false,
             snapshot_asked: None,
-            snapshot_permits,
+            long_work,
         }
     }
 
@@ -191,17 +190,16 @@ impl Worker {
             .snapshot_asked
             .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
         // Nothing new since the last one: nothing to ask.
-        let newest = |files: &[ReplicaFile]| files.iter().map(|f| f.name.range().max()).max();
-        let Some(snapshots) = marks
-            .snapshots
-            .filter(|files| newest(files) < marks.durable)
-        else {
+        if marks.durable.is_none() || marks.snapshot >= marks.durable {
             return Ok(None);
-        };
+        }
         if marks.snapshot_running || asked_just_now {
             return Ok(None);
         }
-        let Ok(permit) = Arc::clone(&self.snapshot_permits).try_acquire_owned() else {
+        let Some(snapshots) = shared.snapshots() else {
+            return Ok(None);
+        };
+        let Ok(permit) = Arc::clone(&self.long_work).try_acquire_owned() else {
             return Ok(None);
         };
         self.snapshot_asked = Some(Instant::now());

@@ -1,8 +1,13 @@
 //! Between the records of `wit/policy.wit` and our own.
 
+use lockkeeper_core::compaction::MERGE_INPUTS_MAX;
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
+use lockkeeper_core::policy::{
+    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
+    SnapshotFacts, SyncFacts,
+};
 use lockkeeper_core::text::printable;
+use lockkeeper_ltx::{Level, Txid, TxidRange};
 
 use super::plan::{
     DatabasePlan, Diagnostic, Plan, Position, ReplicaPlan, Secret, Setting, Severity, Value,
@@ -66,6 +71,62 @@ pub(super) fn inventory(facts: &SnapshotFacts) -> wit::Inventory {
         snapshots: snapshots.iter().map(file).collect(),
         snapshot_interval: facts.snapshot_interval_ms,
     }
+}
+
+pub(super) fn compaction_facts(facts: &CompactionFacts) -> wit::CompactionFacts {
+    let levels = facts.levels.iter().map(|level| wit::LevelFacts {
+        level: level.level.get(),
+        interval: level.interval_ms.get(),
+        newest: level.newest.as_ref().map(file),
+        waiting: level.waiting.files.iter().map(file).collect(),
+        ends_at_gap: level.waiting.gap.is_some(),
+    });
+    wit::CompactionFacts {
+        now: facts.now_ms,
+        levels: levels.collect(),
+        inputs_max: u32::try_from(MERGE_INPUTS_MAX).unwrap_or(u32::MAX),
+    }
+}
+
+/// The proposals up to the first one that cannot be meant: those after it build on it.
+pub(super) fn compaction_proposals(from: Vec<wit::CompactionProposal>) -> Vec<CompactionProposal> {
+    let proposal = |it: wit::CompactionProposal| {
+        Some(CompactionProposal {
+            level: Level::new(it.level)?,
+            range: range(it.min_txid, it.max_txid)?,
+            reason: printable(&it.reason, TEXT_CHARS_MAX),
+        })
+    };
+    from.into_iter().map_while(proposal).collect()
+}
+
+pub(super) fn retention_facts(facts: &RetentionFacts) -> wit::RetentionFacts {
+    let files = facts.files.iter().map(|held| wit::HeldFile {
+        file: file(&held.file),
+        needed: held.need.map(|need| need.code().to_owned()),
+    });
+    wit::RetentionFacts {
+        now: facts.now_ms,
+        snapshot_retention: facts.window.snapshot_retention_ms,
+        l0_retention: facts.window.l0_retention_ms,
+        files: files.collect(),
+    }
+}
+
+/// The keeps, or none at all if one cannot be meant: leaving it out could delete what it names.
+pub(super) fn keeps(from: Vec<wit::Keep>) -> Option<Vec<Keep>> {
+    let keep = |it: wit::Keep| {
+        Some(Keep {
+            level: Level::new(it.level)?,
+            range: range(it.min_txid, it.max_txid)?,
+            reason: printable(&it.reason, TEXT_CHARS_MAX),
+        })
+    };
+    from.into_iter().map(keep).collect()
+}
+
+fn range(min: u64, max: u64) -> Option<TxidRange> {
+    TxidRange::new(Txid::new(min)?, Txid::new(max)?)
 }
 
 fn file(file: &ReplicaFile) -> wit::FileFacts {

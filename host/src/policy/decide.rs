@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockkeeper_core::fallback;
+use lockkeeper_core::guard::deletions::{Deletions, Review};
+use lockkeeper_core::guard::merges::{self, Merge, Merges};
 use lockkeeper_core::guard::proposals::{self, Guarded};
 use lockkeeper_core::policy::{
-    CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal,
+    CheckpointFacts, CheckpointProposal, CompactionFacts, SnapshotFacts, SyncFacts, SyncProposal,
 };
 use wasmtime::Store;
 
@@ -115,6 +117,44 @@ impl Policy {
         self.decided(Decision::Snapshot, guarded)
     }
 
+    /// Which files to merge now.
+    pub(crate) fn plan_compaction(&self, facts: &CompactionFacts) -> Vec<Merge> {
+        let proposals = self
+            .ask(Decision::Compaction, |store, exports| {
+                exports.call_plan_compaction(store, &convert::compaction_facts(facts))
+            })
+            .map_or_else(
+                || fallback::plan_compaction(facts),
+                convert::compaction_proposals,
+            );
+        let Merges { accepted, refused } = merges::accept(facts, &proposals);
+        for (refusal, count) in refused {
+            self.clamped(Decision::Compaction, count, &refusal.code());
+        }
+        accepted
+    }
+
+    /// Which files of a replica to delete now.
+    pub(crate) fn plan_retention(&self, review: &Review<'_>) -> Deletions {
+        let facts = review.facts();
+        let answer = self.ask(Decision::Retention, |store, exports| {
+            exports.call_plan_retention(store, &convert::retention_facts(&facts))
+        });
+        let keeps = match answer.map(convert::keeps) {
+            Some(Some(keeps)) => keeps,
+            Some(None) => {
+                self.clamped(Decision::Retention, 1, &"unreadable-keep");
+                return Deletions::default();
+            }
+            None => fallback::plan_retention(&facts),
+        };
+        let deletions = review.decide(&keeps);
+        for (need, count) in &deletions.refused {
+            self.clamped(Decision::Retention, *count, &need.code());
+        }
+        deletions
+    }
+
     /// How the component has served.
     pub(crate) fn stats(&self) -> PolicyStats {
         let Some(asked) = &self.0 else {
@@ -159,14 +199,21 @@ impl Policy {
     }
 
     fn decided<T>(&self, decision: Decision, guarded: Guarded<T>) -> T {
-        if let (Some(asked), Some(clamp)) = (&self.0, guarded.clamp) {
-            asked.clamps.fetch_add(1, Ordering::Relaxed);
-            if let Some(suppressed) = asked.clamp_lines.admit(Instant::now()) {
-                let decision = decision.name();
-                tracing::warn!(policy = %asked.component.name(), decision, reason = %clamp, suppressed, "a proposal was changed");
-            }
+        if let Some(clamp) = guarded.clamp {
+            self.clamped(decision, 1, &clamp);
         }
         guarded.decision
+    }
+
+    /// Counts, and now and then reports, what the guard did not let through.
+    fn clamped(&self, decision: Decision, count: usize, reason: &dyn fmt::Display) {
+        let Some(asked) = &self.0 else { return };
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        asked.clamps.fetch_add(count, Ordering::Relaxed);
+        if let Some(suppressed) = asked.clamp_lines.admit(Instant::now()) {
+            let decision = decision.name();
+            tracing::warn!(policy = %asked.component.name(), decision, %reason, suppressed, "a proposal was changed");
+        }
     }
 }
 

@@ -15,14 +15,20 @@ pub(super) enum Decision {
     Sync,
     Checkpoint,
     Snapshot,
+    Compaction,
+    Retention,
 }
 
 impl Decision {
+    const COUNT: usize = 5;
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sync => "plan-sync",
             Self::Checkpoint => "plan-checkpoint",
             Self::Snapshot => "plan-snapshot",
+            Self::Compaction => "plan-compaction",
+            Self::Retention => "plan-retention",
         }
     }
 }
@@ -30,9 +36,8 @@ impl Decision {
 /// The failures of one component.
 #[derive(Debug, Default)]
 pub(super) struct Strikes {
-    sync: u32,
-    checkpoint: u32,
-    snapshot: u32,
+    /// In a row, by decision.
+    failures: [u32; Decision::COUNT],
     set_aside_until: Option<Instant>,
 }
 
@@ -50,9 +55,7 @@ impl Strikes {
     /// Records an answer. Returns whether this ends a time of being set aside.
     pub(super) fn answered(&mut self, decision: Decision) -> bool {
         *self.count(decision) = 0;
-        let is_clean = [self.sync, self.checkpoint, self.snapshot]
-            .iter()
-            .all(|&count| count < STRIKES_MAX);
+        let is_clean = self.failures.iter().all(|&count| count < STRIKES_MAX);
         is_clean && self.set_aside_until.take().is_some()
     }
 
@@ -70,10 +73,13 @@ impl Strikes {
     }
 
     fn count(&mut self, decision: Decision) -> &mut u32 {
+        let [sync, checkpoint, snapshot, compaction, retention] = &mut self.failures;
         match decision {
-            Decision::Sync => &mut self.sync,
-            Decision::Checkpoint => &mut self.checkpoint,
-            Decision::Snapshot => &mut self.snapshot,
+            Decision::Sync => sync,
+            Decision::Checkpoint => checkpoint,
+            Decision::Snapshot => snapshot,
+            Decision::Compaction => compaction,
+            Decision::Retention => retention,
         }
     }
 }

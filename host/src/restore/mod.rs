@@ -26,11 +26,11 @@ pub use lockkeeper_core::generations::{GenerationId, GenerationPlan, SegmentFile
 pub use lockkeeper_core::restore::{Plan, PlanError, Target};
 use lockkeeper_ltx::Txid;
 
+use crate::store::FetchError;
 use crate::store::Replica;
 use crate::{Error, Result};
 pub use bounds::{check_timestamp, check_timestamp_bounds};
 use feed::Feed;
-use fetch::FetchError;
 pub use follow::{AppliedFn, FollowOptions, follow};
 use image::Image;
 pub use integrity::IntegrityCheck;

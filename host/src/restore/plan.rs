@@ -3,9 +3,9 @@ use std::slice;
 use lockkeeper_core::generations::{self, GenerationPlan, GenerationPlanError};
 use lockkeeper_core::restore::{Plan, PlanError, Target};
 
-use super::fetch::Wanted;
 use super::v3;
 use crate::store::Replica;
+use crate::store::Wanted;
 use crate::{Error, ErrorKind, Result};
 
 /// What a restore reads, in the format that holds the newer data.

@@ -4,6 +4,7 @@ mod conformance;
 mod file;
 mod key;
 mod object;
+mod reading;
 mod replica;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ pub use file::FileStore;
 pub use lockkeeper_core::inventory::ReplicaFile;
 pub use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 pub use object::ObjectStoreAdapter;
+pub(crate) use reading::{FetchError, Source, Wanted};
 pub use replica::{Layout, Replica, body_from_bytes, body_from_file};
 
 /// Bytes on their way to or from a store.

@@ -184,10 +184,21 @@ pub(super) fn read_piece(file: &mut File) -> io::Result<Bytes> {
 
 /// A body that is read from where `file` stands to its end.
 #[must_use]
-pub fn body_from_file(file: File) -> Body {
+pub fn body_from_file(file: std::fs::File) -> Body {
     stream::unfold(Some(file), |file| async move {
         let mut file = file?;
-        let read = tokio::task::spawn_blocking(move || Ok((read_piece(&mut file)?, file)));
+        let read = tokio::task::spawn_blocking(move || {
+            // Many small files may be open at a time, so a piece is not larger than what is left.
+            let left = file
+                .metadata()?
+                .len()
+                .saturating_sub(file.stream_position()?);
+            let len = usize::try_from(left).map_or(PIECE_LEN, |left| left.min(PIECE_LEN));
+            let mut piece = vec![0; len];
+            let len = file.read(&mut piece)?;
+            piece.truncate(len);
+            Ok::<_, std::io::Error>((Bytes::from(piece), file))
+        });
         match read.await.map_err(std::io::Error::other).flatten() {
             Ok((piece, _)) if piece.is_empty() => None,
             Ok((piece, file)) => Some((Ok(piece), Some(file))),

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(crate) const FLAGS: &str = "-age-key age_key.txt -dbpath app.db -addr 127.0.
 /// The body of a request that takes its time.
 pub(crate) const LATE: &str = "name=Ada&message=late";
 
+const LISTENING: &str = "listening on ";
 /// A wait that only ends a test that would otherwise hang.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Lines of the log that may wait for a test to read them.
@@ -70,28 +71,33 @@ impl Folder {
             .expect("saved");
     }
 
-    fn command(&self, flags: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_myapp"));
-        command
-            .args(flags.split_whitespace())
-            .current_dir(self.dir.path())
-            .env_clear();
-        command
-    }
-
     /// Starts the application, which has to fail; returns what it says on stderr.
     #[track_caller]
     pub(crate) fn fails(&self, flags: &str) -> String {
-        let Output { status, stderr, .. } = self.command(flags).output().expect("it runs");
-        let stderr = String::from_utf8(stderr).expect("text");
-        assert_eq!(status.code(), Some(1), "{flags}: {stderr}");
-        stderr
+        let mut running = self.spawn(flags);
+        while let Ok(line) = running.lines.recv_timeout(PATIENCE) {
+            assert!(!line.contains(LISTENING), "{flags}: it started");
+            running.log.push(line);
+        }
+        let (status, log) = running.ended();
+        assert_eq!(status.code(), Some(1), "{flags}: {log}");
+        log
     }
 
     /// Starts the application and waits until it listens.
     pub(crate) fn start(&self) -> Running {
-        let mut child = self
-            .command(FLAGS)
+        let mut running = self.spawn(FLAGS);
+        let line = running.wait_for(LISTENING);
+        let (_, url) = line.split_once(LISTENING).expect("a URL");
+        url.clone_into(&mut running.url);
+        running
+    }
+
+    fn spawn(&self, flags: &str) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_myapp"))
+            .args(flags.split_whitespace())
+            .current_dir(self.dir.path())
+            .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -104,15 +110,12 @@ impl Folder {
                 .map_while(Result::ok)
                 .try_for_each(|line| sender.send(line))
         });
-        let mut running = Running {
+        Running {
             child,
             lines,
             log: Vec::new(),
             url: String::new(),
-        };
-        let line = running.wait_for("listening on http://");
-        running.url = line[line.find("http://").expect("a URL")..].to_owned();
-        running
+        }
     }
 
     /// The messages that a restore brings back, oldest first.
@@ -141,7 +144,8 @@ fn messages(path: &Path) -> Vec<String> {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
-    log: Vec<String>,
+    /// What was read of the log.
+    pub(crate) log: Vec<String>,
     pub(crate) url: String,
 }
 

@@ -15,10 +15,11 @@ use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{Level, Txid};
 use tokio::task::JoinHandle;
 
-use super::fetch::{self, Wanted};
+use super::fetch;
 use super::output::Output;
 use super::{Purpose, RestoreOptions, feed, restore_for};
 use crate::store::Replica;
+use crate::store::Wanted;
 use crate::{Error, ErrorKind, Result};
 use apply::Applier;
 pub(super) use header::prepare;

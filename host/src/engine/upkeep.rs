@@ -1,0 +1,212 @@
+//! What keeps a replica small and quick to restore: merging files into levels, and deleting what
+//! nobody can want any more. The policy proposes, the guard of `lockkeeper_core` decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockkeeper_core::compaction;
+use lockkeeper_core::guard::deletions::{Pause, Review, Situation};
+use lockkeeper_core::guard::merges::Merge;
+use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+use lockkeeper_core::levels::Levels;
+use lockkeeper_core::live_set::Window;
+use lockkeeper_ltx::{Level, PageEncoding};
+use tokio::sync::Semaphore;
+
+use super::database::blocking;
+use super::merge;
+use super::status::DatabaseShared;
+use crate::policy::Policy;
+use crate::settings::LifeSettings;
+use crate::spool::Spool;
+use crate::store::Replica;
+use crate::{Error, Result, clock};
+
+/// While nothing changes there is less and less to look for.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// Rounds of merges in one pass; each round takes one level. What is left waits for the next pass.
+const ROUNDS_MAX: usize = 16;
+
+/// The upkeep of one replica.
+pub(super) struct Upkeep<'a> {
+    pub(super) replica: &'a Replica,
+    pub(super) shared: &'a DatabaseShared,
+    pub(super) spool: Arc<Spool>,
+    pub(super) policy: &'a Policy,
+    pub(super) life: &'a LifeSettings,
+    pub(super) encoding: PageEncoding,
+    pub(super) long_work: Arc<Semaphore>,
+}
+
+impl Upkeep<'_> {
+    /// Works for as long as it is polled. A failed pass is tried again: what is left undone costs
+    /// space, never a transaction.
+    pub(super) async fn run(&self) {
+        let tick = self.life.l0_retention_check;
+        let mut pause = tick;
+        let mut seen = self.shared.catalogue_version();
+        loop {
+            tokio::time::sleep(pause).await;
+            let did_something = match self.pass().await {
+                Ok(did_something) => did_something,
+                Err(error) => {
+                    tracing::warn!(replica = %self.replica, %error, "upkeep failed; it is tried again");
+                    // The replica may hold something other than what we think.
+                    self.shared.forget_catalogue();
+                    true
+                }
+            };
+            let now = self.shared.catalogue_version();
+            let is_idle = !did_something && now == seen;
+            seen = now;
+            pause = if is_idle {
+                pause.saturating_mul(2).min(IDLE_MAX.max(tick))
+            } else {
+                tick
+            };
+        }
+    }
+
+    /// Merges and deletes what is due. Returns whether anything was.
+    async fn pass(&self) -> Result<bool> {
+        let merged = self.merge_levels().await?;
+        let deleted = self.delete().await?;
+        self.prune_local().await?;
+        Ok(merged || deleted)
+    }
+
+    async fn inventory(&self) -> Result<Inventory> {
+        if let Some(files) = self.shared.catalogue() {
+            return Ok(Inventory::new(files));
+        }
+        let files = self.replica.list_all().await?;
+        self.shared.listed(files.clone());
+        Ok(Inventory::new(files))
+    }
+
+    async fn merge_levels(&self) -> Result<bool> {
+        let intervals: Vec<u64> = self.life.levels.iter().map(millis).collect();
+        let levels = Levels::new(&intervals).map_err(|error| {
+            Error::invalid("the compaction levels cannot be used").with_source(error)
+        })?;
+        let mut did_something = false;
+        for _ in 0..ROUNDS_MAX {
+            let facts = compaction::facts(&self.inventory().await?, &levels, now_ms());
+            for level in &facts.levels {
+                if let Some(gap) = level.waiting.gap {
+                    tracing::warn!(replica = %self.replica, %gap, "cannot merge further");
+                }
+            }
+            // Nothing waits: nothing to ask.
+            if facts
+                .levels
+                .iter()
+                .all(|level| level.waiting.files.is_empty())
+            {
+                break;
+            }
+            let merges = self.policy.plan_compaction(&facts);
+            if merges.is_empty() {
+                break;
+            }
+            for merge in &merges {
+                self.merge(merge).await?;
+                did_something = true;
+            }
+        }
+        Ok(did_something)
+    }
+
+    async fn merge(&self, merge: &Merge) -> Result<()> {
+        let permit = self.long_work.acquire().await;
+        let _permit =
+            permit.map_err(|error| Error::internal("the engine ended").with_source(error))?;
+        let file = merge::run(self.replica, &self.spool, merge, self.encoding).await?;
+        tracing::debug!(
+            replica = %self.replica, level = %file.level, name = %file.name, bytes = file.size,
+            inputs = merge.inputs().len(), "merged"
+        );
+        self.shared.added(file);
+        Ok(())
+    }
+
+    async fn delete(&self) -> Result<bool> {
+        let inventory = self.inventory().await?;
+        let review = Review::new(Situation {
+            inventory: &inventory,
+            now_ms: now_ms(),
+            window: self.window(),
+            enabled: self.life.retention,
+            verification_failed: false,
+        });
+        let review = match review {
+            Ok(review) => review,
+            Err(Pause::Disabled) => return Ok(false),
+            // A replica without a whole chain yet is young, not damaged.
+            Err(Pause::Unrestorable(_)) if inventory.files().is_empty() => return Ok(false),
+            Err(pause) => {
+                tracing::warn!(replica = %self.replica, code = pause.code(), %pause, "nothing is deleted");
+                return Ok(false);
+            }
+        };
+        // Everything is needed: nothing to ask.
+        let facts = review.facts();
+        if facts.files.iter().all(|held| held.need.is_some()) {
+            return Ok(false);
+        }
+        let deletions = self.policy.plan_retention(&review);
+        for file in &deletions.files {
+            self.replica.delete(file.level, file.name).await?;
+            tracing::debug!(replica = %self.replica, level = %file.level, name = %file.name, "deleted");
+        }
+        self.shared.removed(&deletions.files);
+        Ok(!deletions.files.is_empty())
+    }
+
+    /// Local copies go when the replica has them in level 1 and they are no longer young. The newest
+    /// stays: it says where to go on.
+    async fn prune_local(&self) -> Result<()> {
+        let inventory = self.inventory().await?;
+        let Some(merged) = Level::new(1).and_then(|level| inventory.newest(level)) else {
+            return Ok(());
+        };
+        let (merged, window, now_ms) = (merged.range().max(), self.window(), now_ms());
+        let spool = Arc::clone(&self.spool);
+        blocking(move || {
+            let mut names = spool.names()?;
+            names.pop();
+            for name in names
+                .into_iter()
+                .filter(|name| name.range().max() <= merged)
+            {
+                let file = ReplicaFile {
+                    level: Level::L0,
+                    name,
+                    size: 0,
+                    created_ms: spool.header(name)?.timestamp_ms,
+                };
+                if window.is_young(&file, now_ms) {
+                    break;
+                }
+                spool.remove(name)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            snapshot_retention_ms: millis(&self.life.snapshot_retention),
+            l0_retention_ms: millis(&self.life.l0_retention),
+        }
+    }
+}
+
+fn millis(duration: &Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(clock::now_ms()).unwrap_or(0)
+}
