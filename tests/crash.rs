@@ -13,6 +13,8 @@ use rand::{RngExt, SeedableRng};
 const CYCLES: u32 = 20;
 /// How often a kill waits until replication works; else it may come while it starts.
 const KILLED_LATE: f64 = 0.75;
+/// How often a kill comes just after something was confirmed as durable.
+const KILLED_AFTER_SYNC: f64 = 0.5;
 /// Commits before a kill: up to half a second.
 const COMMITS_MAX: usize = 500;
 /// Commits of the last run, which ends in peace.
@@ -72,6 +74,9 @@ async fn a_process_that_is_killed_loses_nothing_that_was_committed() {
             app.wait_for("the first sync", |line| line.starts_with("durable "));
         }
         wait_for_commits(&mut app, random.random_range(0..COMMITS_MAX));
+        if random.random_bool(KILLED_AFTER_SYNC) {
+            app.wait_for("the next sync", |line| line.starts_with("durable "));
+        }
         let ended = app.kill();
         acknowledged.read(&ended.printed);
         let found = in_replica(folder).await;
@@ -91,9 +96,7 @@ async fn a_process_that_is_killed_loses_nothing_that_was_committed() {
     let path = folder.join("app.db");
     assert_eq!(oracle::check(&path, 1), [acknowledged.committed]);
     assert_eq!(in_replica(folder).await, acknowledged.committed);
-    let restored = replica::restored(&folder.join("replica"), Target::Latest)
-        .await
-        .unwrap();
+    let restored = replica::restored(&folder.join("replica"), Target::Latest).await;
     let truth = database::bytes(&mut database::open(&path));
     database::assert_same_bytes(&restored, &truth, "the database");
     replica::assert_no_gap(&replica::increments(&folder.join("replica")).await);
@@ -107,8 +110,6 @@ async fn in_replica(folder: &Path) -> i64 {
     if replica::increments(&replica).await.is_empty() {
         return 0;
     }
-    let path = replica::restore_into(&replica, Target::Latest, output.path())
-        .await
-        .unwrap();
+    let path = replica::restore_into(&replica, Target::Latest, output.path()).await;
     oracle::check(&path, 1)[0]
 }

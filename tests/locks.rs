@@ -74,7 +74,7 @@ impl Fixture {
         keeper.stop(STOP_DEADLINE).await.unwrap();
         let expected: Vec<i64> = expected.iter().map(|count| i64::from(*count)).collect();
         let folder = self.dir.path().join("replica");
-        let restored = replica::restored(&folder, Target::Latest).await.unwrap();
+        let restored = replica::restored(&folder, Target::Latest).await;
         let truth = database::bytes(self.writer.connection());
         database::assert_same_bytes(&restored, &truth, "the database");
         let copy = self.dir.path().join("copy.db");

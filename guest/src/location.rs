@@ -76,12 +76,7 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
         }
     }
     if !password.is_empty() {
-        let name = if scheme.starts_with("webdav") {
-            "webdav-password"
-        } else {
-            "password"
-        };
-        settings.push((name, Value::Secret(password.into())));
+        settings.push((password_key(&scheme), Value::Secret(password.into())));
     }
     settings.extend(query.split('&').filter_map(parameter));
     let kind = if scheme == "webdavs" {
@@ -90,6 +85,14 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
         scheme
     };
     Some(Location { kind, settings })
+}
+
+fn password_key(scheme: &str) -> &'static str {
+    if scheme.starts_with("webdav") {
+        "webdav-password"
+    } else {
+        "password"
+    }
 }
 
 fn parameter(pair: &str) -> Option<(&'static str, Value)> {

@@ -1,4 +1,5 @@
-//! How fast a restore is, against copying the database: `cargo bench -p lockkeeper --bench restore`.
+//! How fast a restore is, against copying the database:
+//! `cargo bench -p lockkeeper --bench restore`.
 //!
 //! Prints one line of JSON per case, times in milliseconds. `LOCKKEEPER_BENCH_MIB` sets the size of
 //! the large database.

@@ -130,8 +130,8 @@ impl Builder {
         }
     }
 
-    /// Starts replication on a thread of its own. Returns as soon as it runs; whether a database can
-    /// be captured and its replica reached shows in [`Lockkeeper::status`].
+    /// Starts replication on a thread of its own. Returns as soon as it runs; whether a database
+    /// can be captured and its replica reached shows in [`Lockkeeper::status`].
     ///
     /// # Errors
     ///

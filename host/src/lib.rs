@@ -1,8 +1,8 @@
 //! Continuous SQLite replication inside the application.
 //!
 //! lockkeeper captures every committed transaction of an application's databases from their
-//! write-ahead logs and keeps them in a replica that the official `litestream restore` restores. What
-//! to do when is decided by a sandboxed component, see [`policy`].
+//! write-ahead logs and keeps them in a replica that the official `litestream restore` restores.
+//! What to do when is decided by a sandboxed component, see [`policy`].
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,11 +26,11 @@
 //! ```
 //!
 //! The main types are [`Lockkeeper`], which runs, and its [`Builder`]; [`Configuration`], a valid
-//! `litestream.yml`; [`config::ConfigStore`], which keeps it encrypted in the application's database;
-//! [`store::Replica`] and [`restore`].
+//! `litestream.yml`; [`config::ConfigStore`], which keeps it encrypted in the application's
+//! database; [`store::Replica`] and [`restore`].
 //!
-//! A killed process loses nothing that was committed. A lost machine loses nothing that was durable.
-//! Use one copy of SQLite in a process: two of them cannot see each other's locks.
+//! A killed process loses nothing that was committed. A lost machine loses nothing that was
+//! durable. Use one copy of SQLite in a process: two of them cannot see each other's locks.
 
 mod builder;
 mod capture;

@@ -67,9 +67,7 @@ async fn check_running(version: &str) {
         });
     }
     litestream::assert_content(&running.terminate());
-    let restored = replica::restored(&folder.path().join("replica"), Target::Latest)
-        .await
-        .unwrap();
+    let restored = replica::restored(&folder.path().join("replica"), Target::Latest).await;
     let truth = database::bytes(writer.connection());
     database::assert_same_bytes(&restored, &truth, "the database");
     let copy = folder.path().join("copy.db");

@@ -41,25 +41,24 @@ pub fn assert_no_gap(increments: &[Increment]) {
 }
 
 /// Restores with lockkeeper; returns the bytes of the database.
-pub async fn restored(folder: &Path, target: Target) -> lockkeeper::Result<Vec<u8>> {
+pub async fn restored(folder: &Path, target: Target) -> Vec<u8> {
     let output = tempfile::tempdir().expect("make a folder");
-    let path = restore_into(folder, target, output.path()).await?;
-    Ok(std::fs::read(path).expect("read what was restored"))
+    let path = restore_into(folder, target, output.path()).await;
+    std::fs::read(path).expect("read what was restored")
 }
 
 /// Restores with lockkeeper into a folder; returns where the database is.
-pub async fn restore_into(
-    folder: &Path,
-    target: Target,
-    output: &Path,
-) -> lockkeeper::Result<PathBuf> {
+pub async fn restore_into(folder: &Path, target: Target, output: &Path) -> PathBuf {
     let path = output.join("restored.db");
     let options = RestoreOptions {
         target,
         ..RestoreOptions::new(&path)
     };
-    restore(&Replica::file(folder)?, options).await?;
-    Ok(path)
+    let replica = Replica::file(folder).expect("open the replica");
+    if let Err(error) = restore(&replica, options).await {
+        panic!("cannot restore {target:?}: {error}");
+    }
+    path
 }
 
 fn is_full(path: &Path) -> bool {

@@ -4,14 +4,15 @@
 //! ([`crate::waiting`]) and was sealed before its round began, so that merged files end at the same
 //! times whenever the host gets to it. A level has nothing to do
 //!
-//! - while its newest file was created in the running round: Litestream, or an earlier call, did it;
+//! - while its newest file was created in the running round: Litestream, or an earlier call, did
+//!   it;
 //! - while a level below has something to do: it would miss the newest files of its round;
 //! - from level 2 on, while a single file waits: the merged file would be the same file once more.
 //!   In level 1 a single file is written again, because files of level 0 do not last
 //!   (`docs/adr/0005-single-input-merges.md`).
 //!
-//! Merging deletes nothing. Sources go when retention finds that they are not needed any more, which
-//! takes a listing that shows the merged file.
+//! Merging deletes nothing. Sources go when retention finds that they are not needed any more,
+//! which takes a listing that shows the merged file.
 
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 

@@ -15,14 +15,14 @@
 //!
 //! A restore takes the newest snapshot up to its target and what continues it ([`restore::plan`]).
 //! So everything from one snapshot on is needed: the newest one that is older than the window and
-//! not past the first point in it. Litestream deletes that snapshot and keeps what follows it, which
-//! leaves the beginning of its window without a start; here it stays.
+//! not past the first point in it. Litestream deletes that snapshot and keeps what follows it,
+//! which leaves the beginning of its window without a start; here it stays.
 //!
 //! Of level 0 less is needed: what is young, what level 1 did not take yet, and what closes a hole
 //! between other files. That last part, and what leads to the newest transaction, are the files
 //! which [`restore::plan`] chooses: whoever deletes asks the same function as whoever restores.
-//! Taking away files it did not choose cannot make it fail, since each of its choices stays the best
-//! there is.
+//! Taking away files it did not choose cannot make it fail, since each of its choices stays the
+//! best there is.
 
 use std::collections::BTreeMap;
 
@@ -136,8 +136,8 @@ impl LiveSet {
     ///
     /// # Errors
     ///
-    /// [`PlanError`] if the newest transaction cannot be restored even now. Then nothing can be said
-    /// about what is needed.
+    /// [`PlanError`] if the newest transaction cannot be restored even now. Then nothing can be
+    /// said about what is needed.
     pub fn new(inventory: &Inventory, window: &Window, now_ms: u64) -> Result<Self, PlanError> {
         let newest = restore::plan(inventory.files(), Target::Latest)?;
         let base = window_base(inventory, window, now_ms);

@@ -46,8 +46,8 @@ pub struct WalIndexHeader {
 }
 
 impl WalIndexHeader {
-    /// Reads the first bytes of a wal-index. `None` if a writer is changing it at this moment, or it
-    /// was never initialised.
+    /// Reads the first bytes of a wal-index. `None` if a writer is changing it at this moment, or
+    /// it was never initialised.
     #[must_use]
     pub fn parse(bytes: &[u8; WAL_INDEX_LEN]) -> Option<Self> {
         let (first, rest) = bytes.split_first_chunk::<COPY_LEN>()?;

@@ -225,8 +225,8 @@ impl Capture {
     /// Whether the log that has this header and state goes on from the last sealed file.
     ///
     /// A log with the same salts only grows, so what follows is all there is. One with other salts
-    /// was begun meanwhile: SQLite counts the transactions of all logs, so if as many were committed
-    /// as the new log holds, nothing was in between.
+    /// was begun meanwhile: SQLite counts the transactions of all logs, so if as many were
+    /// committed as the new log holds, nothing was in between.
     fn continued(&self, header: &WalHeader, state: &WalIndexHeader) -> Result<Continuity> {
         let Some(position) = &self.position else {
             return Ok(Continuity::Broken);

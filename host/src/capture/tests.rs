@@ -451,19 +451,19 @@ fn files_and_folders_are_private_whatever_the_umask() {
 /// Locks that this process holds on a file, as the kernel lists them.
 fn locks_on(path: &Path) -> usize {
     use std::os::unix::fs::MetadataExt;
-    let inode = std::fs::metadata(path).unwrap().ino().to_string();
-    let pid = std::process::id().to_string();
-    std::fs::read_to_string("/proc/locks")
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let file = identity(std::fs::metadata(path).unwrap());
+    // Descriptor by descriptor: `/proc/locks` is read in pieces, and may leave out a lock while
+    // others come and go.
+    std::fs::read_dir("/proc/self/fd")
         .unwrap()
-        .lines()
-        .filter(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            fields.get(4) == Some(&pid.as_str())
-                && fields
-                    .get(5)
-                    .is_some_and(|id| id.rsplit(':').next() == Some(&inode))
+        .map(|descriptor| descriptor.unwrap())
+        .filter(|fd| std::fs::metadata(fd.path()).is_ok_and(|found| identity(found) == file))
+        .filter_map(|fd| {
+            std::fs::read_to_string(Path::new("/proc/self/fdinfo").join(fd.file_name())).ok()
         })
-        .count()
+        .map(|info| info.lines().filter(|l| l.starts_with("lock:")).count())
+        .sum()
 }
 
 #[test]

@@ -144,7 +144,8 @@ impl Database {
         let worker = self.open_worker(spool, base).await?;
         self.shared.restart(worker.capture.last());
         if let Some(remote) = &remote {
-            self.shared.reached(remote.files.clone());
+            let durable = base.or_else(|| remote.last_in_order());
+            self.shared.reached(remote.files.clone(), durable);
             self.shared.set_state(DatabaseState::Replicating);
         }
         let (snapshots, snapshot_requests) = mpsc::channel(1);

@@ -63,8 +63,9 @@ fn add(settings: &DirectorySettings, fleet: &Fleet, path: &Path) {
     }
 }
 
-/// The databases in a directory, some of which were there `before`. Files are recognised through SQLite: opening one ourselves and
-/// closing it again would drop the locks that this process holds on it.
+/// The databases in a directory, some of which were there `before`. Files are recognised through
+/// SQLite: opening one ourselves and closing it again would drop the locks that this process holds
+/// on it.
 fn find(settings: &DirectorySettings, before: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let mut folders = vec![settings.path.clone()];

@@ -14,8 +14,8 @@ use crate::Result;
 use crate::policy::{Policy, PolicyStats};
 use crate::settings::DatabaseSettings;
 
-/// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be fewer
-/// of them than threads; a snapshot also holds back the checkpoints of its database.
+/// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
+/// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
 const LONG_WORK_MAX: usize = 2;
 /// Commands that wait for a database task.
 const COMMANDS_MAX: usize = 16;

@@ -18,6 +18,15 @@ impl Remote {
         self.files.iter().map(|file| file.name.range().max()).max()
     }
 
+    /// The last transaction to which files lead one by one; merged files are made of those. A
+    /// snapshot may be ahead of it, if it was sent while files before it still waited: without them
+    /// level 0 would have a gap, over which nobody can merge.
+    pub(super) fn last_in_order(&self) -> Option<Txid> {
+        let in_order = self.files.iter().filter(|f| f.level != Level::SNAPSHOT);
+        let last = in_order.map(|file| file.name.range().max()).max();
+        last.or_else(|| self.last())
+    }
+
     fn newest_l0(&self) -> Option<&ReplicaFile> {
         self.files
             .iter()
@@ -41,13 +50,13 @@ pub(super) fn local_continues(spool: &Spool, remote: &Remote) -> Result<bool> {
     }
     // The same file on both sides shows that nobody else went on from here.
     if let Some(file) = remote.newest_l0()
-        && file.name.range().max() == remote_last
+        && Some(file.name.range().max()) == remote.last_in_order()
         && spool.names()?.contains(&file.name)
         && spool.size(file.name)? != file.size
     {
         return Ok(false);
     }
-    match remote_last.next() {
+    match remote.last_in_order().and_then(Txid::next) {
         Some(next) if next <= last => has_all(spool, next, last),
         _ => Ok(true),
     }

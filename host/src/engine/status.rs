@@ -117,9 +117,9 @@ impl DatabaseShared {
         self.spooled.send_replace(spooled);
     }
 
-    /// The replica was listed at the start of a run: this is in it.
-    pub(crate) fn reached(&self, files: Vec<ReplicaFile>) {
-        let durable = files.iter().map(|file| file.range().max()).max();
+    /// The replica was listed at the start of a run: these files are in it, and uploads go on after
+    /// `durable`.
+    pub(crate) fn reached(&self, files: Vec<ReplicaFile>, durable: Option<Txid>) {
         self.listed(files);
         {
             let mut marks = self.lock();

@@ -399,6 +399,11 @@ async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
         hurried(settings);
         settings.life.l0_retention_check = Duration::from_secs(3600);
     });
+
+#[tokio::test]
+async fn files_that_a_snapshot_was_ahead_of_are_sent_after_a_crash() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |_| {});
     for _ in 0..5 {
         insert(&app);
         keeper.sync().await.unwrap();
@@ -434,4 +439,30 @@ async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
             .unwrap()
             .is_empty()
     );
+
+    keeper.stop(DEADLINE).await.unwrap();
+    let level0 = dir.path().join("replica/ltx/0");
+    let names = || {
+        let mut names: Vec<String> = std::fs::read_dir(&level0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let (before, last) = (names(), names().pop().unwrap());
+    // As a crash leaves it: the snapshot of the last transaction is there, two files are not.
+    let snapshots = dir.path().join("replica/ltx/9");
+    std::fs::create_dir_all(&snapshots).unwrap();
+    let snapshot = snapshots.join(format!("{:016x}-{}", 1, last.split_once('-').unwrap().1));
+    std::fs::write(snapshot, vec![0; 200]).unwrap();
+    for name in &before[before.len() - 2..] {
+        std::fs::remove_file(level0.join(name)).unwrap();
+    }
+    let keeper = start(dir.path(), |_| {});
+    insert(&app);
+    keeper.sync().await.unwrap();
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(names()[..before.len()], before, "without a gap");
+    assert!(names().len() > before.len());
 }

@@ -163,8 +163,8 @@ impl Upkeep<'_> {
         Ok(!deletions.files.is_empty())
     }
 
-    /// Local copies go when the replica has them in level 1 and they are no longer young. The newest
-    /// stays: it says where to go on.
+    /// Local copies go when the replica has them in level 1 and they are no longer young. The
+    /// newest stays: it says where to go on.
     async fn prune_local(&self) -> Result<()> {
         let inventory = self.inventory().await?;
         let Some(merged) = Level::new(1).and_then(|level| inventory.newest(level)) else {

@@ -57,7 +57,8 @@ impl Uploads<'_> {
                             self.replica
                         )));
                     }
-                    self.shared.reached(remote.files);
+                    let durable = remote.last_in_order();
+                    self.shared.reached(remote.files, durable);
                     self.shared.set_state(DatabaseState::Replicating);
                     return Ok(());
                 }

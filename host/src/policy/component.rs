@@ -65,8 +65,8 @@ impl Component {
     ///
     /// # Errors
     ///
-    /// `Invalid` if this is not a component that implements the policy world and imports `log` only,
-    /// or if it does not answer; `Unavailable` if the file cannot be read.
+    /// `Invalid` if this is not a component that implements the policy world and imports `log`
+    /// only, or if it does not answer; `Unavailable` if the file cannot be read.
     pub fn load(source: &PolicySource) -> Result<Self> {
         static EMBEDDED: Mutex<Option<Component>> = Mutex::new(None);
         if !matches!(source, PolicySource::Embedded) {

@@ -1,9 +1,10 @@
 //! Who decides: a sandboxed component, and built-in rules where it gives no answer.
 //!
-//! A [`Component`] is loaded from a [`PolicySource`] and held against `wit/policy.wit`. It validates
-//! configurations, and an engine asks it when to sync, to checkpoint and to take a snapshot. Each
-//! call runs in an instance of its own with bounds on time, memory, stack and the size of the
-//! answer, and reaches nothing but a log. What it proposes passes the guard of `lockkeeper_core`.
+//! A [`Component`] is loaded from a [`PolicySource`] and held against `wit/policy.wit`. It
+//! validates configurations, and an engine asks it when to sync, to checkpoint and to take a
+//! snapshot. Each call runs in an instance of its own with bounds on time, memory, stack and the
+//! size of the answer, and reaches nothing but a log. What it proposes passes the guard of
+//! `lockkeeper_core`.
 
 mod component;
 mod convert;

@@ -1,8 +1,8 @@
 //! What every proposal of a policy is held against before it becomes work.
 //!
-//! Whoever proposes, a component or the built-in rules, goes through here: merges take what waits, in
-//! order; deletions take what no promise needs. What is changed or refused has a reason with a stable
-//! code, so that a bad policy shows.
+//! Whoever proposes, a component or the built-in rules, goes through here: merges take what waits,
+//! in order; deletions take what no promise needs. What is changed or refused has a reason with a
+//! stable code, so that a bad policy shows.
 
 pub mod deletions;
 pub mod merges;

@@ -11,7 +11,8 @@ use crate::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFact
 use crate::text::printable;
 
 /// Times the smaller page threshold of the configuration at which the log is copied back although
-/// the policy would let it grow: room for a policy that waits for a quiet hour, not for a full disk.
+/// the policy would let it grow: room for a policy that waits for a quiet hour, not for a full
+/// disk.
 pub const LOG_GROWTH_MAX: u32 = 4;
 /// Least time between checkpoints below every page threshold, each of which costs an upload.
 pub const CHECKPOINT_PAUSE_MIN_MS: u64 = 1000;
