@@ -11,6 +11,9 @@
 //!
 //! Always, whatever the window: the newest transaction.
 //!
+//! Times are those a listing shows. Where a store shows when an object was uploaded, restores by time
+//! are as exact as that.
+//!
 //! # How it is found
 //!
 //! A restore takes the newest snapshot up to its target and what continues it ([`restore::plan`]).
@@ -73,7 +76,7 @@ pub enum Need {
     NewestOfLevel,
     /// It is the snapshot that restores to the beginning of the window start with.
     WindowStart,
-    /// It is a snapshot or a merged file in the window.
+    /// It is a snapshot or a merged file, in the window or between its start and it.
     Window,
     /// It is a file of level 0 that is younger than `l0-retention`.
     Young,

@@ -124,6 +124,28 @@ mod tests {
     }
 
     #[test]
+    fn no_keep_reaches_across_a_hole() {
+        let window = "restores a point in the window";
+        check(
+            &[
+                (1, 2, 3, 9_100),
+                (1, 6, 7, 9_300),
+                (1, 8, 9, 9_400),
+                (9, 1, 1, 9_000),
+                (9, 1, 5, 9_200),
+                (9, 1, 9, 9_500),
+            ],
+            &[
+                (1, 2, 3, window),
+                (1, 6, 7, window),
+                (1, 8, 9, "is the newest file of its level"),
+                (9, 1, 5, window),
+                (9, 1, 9, "leads to the newest transaction"),
+            ],
+        );
+    }
+
+    #[test]
     fn an_old_file_of_level_0_behind_a_young_one_stays() {
         let all = [
             (0, 2, 2, 9_800),

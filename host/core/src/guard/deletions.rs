@@ -131,9 +131,12 @@ impl<'a> Review<'a> {
     #[must_use]
     pub fn facts(&self) -> RetentionFacts {
         let Situation {
-            inventory, window, ..
+            inventory,
+            window,
+            now_ms,
+            ..
         } = self.situation;
-        retention::facts(inventory, &self.live, window, self.situation.now_ms)
+        retention::facts(inventory, &self.live, window, now_ms)
     }
 
     /// Decides what is deleted: what no keep names and nothing needs.
