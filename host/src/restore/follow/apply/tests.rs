@@ -18,15 +18,22 @@ struct Followed {
     ltx: Vec<u8>,
 }
 
-fn followed() -> Followed {
+/// Grows by some pages.
+const GROW: &str = "UPDATE t SET a = 2; INSERT INTO big VALUES (zeroblob(9000))";
+/// Loses pages at its end.
+const SHRINK: &str = "UPDATE t SET a = 2; DELETE FROM big";
+
+fn followed(change: &str) -> Followed {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");
     let connection = Connection::open(&path).unwrap();
-    let setup = "PRAGMA page_size=512; CREATE TABLE t (a); CREATE TABLE big (b);
-                 INSERT INTO t VALUES (1); INSERT INTO big VALUES (zeroblob(4000))";
+    // Random bytes, so that no two pages and no two checksums are alike.
+    let setup = "PRAGMA page_size=512; PRAGMA auto_vacuum=full;
+                 CREATE TABLE t (a, pad); CREATE TABLE big (b);
+                 INSERT INTO t VALUES (1, randomblob(420));
+                 INSERT INTO big VALUES (randomblob(4000))";
     connection.execute_batch(setup).unwrap();
     let before = fs::read(&path).unwrap();
-    let change = "UPDATE t SET a = 2; INSERT INTO big VALUES (zeroblob(9000))";
     connection.execute_batch(change).unwrap();
     drop(connection);
     let after = fs::read(&path).unwrap();
@@ -97,7 +104,7 @@ fn assert_whole(path: &Path, expected: i64) {
 
 #[test]
 fn a_reader_holds_an_update_back_and_sees_it_afterwards() {
-    let followed = followed();
+    let followed = followed(GROW);
     let mut applier = Applier::open(&followed.path, Duration::ZERO).unwrap();
     let reader = Connection::open(&followed.path).unwrap();
     reader.execute_batch("BEGIN").unwrap();
@@ -119,7 +126,12 @@ fn a_reader_holds_an_update_back_and_sees_it_afterwards() {
 
 #[test]
 fn an_update_that_a_crash_cuts_off_is_rolled_back() {
-    let followed = followed();
+    for change in [GROW, SHRINK] {
+        crash_and_go_on(&followed(change));
+    }
+}
+
+fn crash_and_go_on(followed: &Followed) {
     let applier = Applier::open(&followed.path, Duration::ZERO).unwrap();
     let spool = followed.dir.path().join("spool");
     fs::write(&spool, &followed.ltx).unwrap();
@@ -133,8 +145,15 @@ fn an_update_that_a_crash_cuts_off_is_rolled_back() {
         .unwrap();
     applier.write_journal(&source, &header).unwrap();
     applier.write_pages(&source, &header).unwrap();
-    // As far as it got, and a page that was written in part.
-    applier.file.write_all_at(&[0xee; 300], 600).unwrap();
+    // As far as it got, and pages that were written in part.
+    let pages_written = source.each_page(|pgno, _| {
+        let offset = pgno.offset(applier.page_size) + 100;
+        if u64::from(pages) * PAGE_LEN as u64 > offset {
+            applier.file.write_all_at(&[0xee; 300], offset).unwrap();
+        }
+        Ok(())
+    });
+    pages_written.unwrap();
     drop(applier);
 
     let crashed = tempfile::tempdir().unwrap();
@@ -153,7 +172,7 @@ fn an_update_that_a_crash_cuts_off_is_rolled_back() {
 
 #[test]
 fn what_was_applied_but_not_noted_is_applied_again() {
-    let followed = followed();
+    let followed = followed(GROW);
     for _ in 0..2 {
         fs::write(followed.dir.path().join("a.db-txid"), "0000000000000001\n").unwrap();
         let mut applier = Applier::open(&followed.path, Duration::ZERO).unwrap();
@@ -165,7 +184,7 @@ fn what_was_applied_but_not_noted_is_applied_again() {
 
 #[test]
 fn a_file_without_pages_by_which_the_database_grew_is_refused() {
-    let followed = followed();
+    let followed = followed(GROW);
     let mut applier = Applier::open(&followed.path, Duration::ZERO).unwrap();
     let header = Header::new(applier.page_size, 200, range(), 0, WalSpan::default());
     let mut ltx = Vec::new();
