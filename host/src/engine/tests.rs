@@ -399,11 +399,6 @@ async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
         hurried(settings);
         settings.life.l0_retention_check = Duration::from_secs(3600);
     });
-
-#[tokio::test]
-async fn files_that_a_snapshot_was_ahead_of_are_sent_after_a_crash() {
-    let (dir, app) = fixture();
-    let keeper = start(dir.path(), |_| {});
     for _ in 0..5 {
         insert(&app);
         keeper.sync().await.unwrap();
@@ -439,7 +434,16 @@ async fn files_that_a_snapshot_was_ahead_of_are_sent_after_a_crash() {
             .unwrap()
             .is_empty()
     );
+}
 
+#[tokio::test]
+async fn files_that_a_snapshot_was_ahead_of_are_sent_after_a_crash() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |_| {});
+    for _ in 0..5 {
+        insert(&app);
+        keeper.sync().await.unwrap();
+    }
     keeper.stop(DEADLINE).await.unwrap();
     let level0 = dir.path().join("replica/ltx/0");
     let names = || {
