@@ -25,7 +25,10 @@ pub struct RetentionFacts {
     pub files: Vec<Held>,
 }
 
-/// Files to keep: those of a level that touch a range.
+/// The level of snapshots.
+const SNAPSHOT: u8 = 9;
+
+/// Files to keep: those of a level that touch a range; of snapshots, the one that ends with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Keep {
     /// From 0 to 9.
@@ -64,9 +67,11 @@ pub fn plan_retention(facts: &RetentionFacts) -> Vec<Keep> {
     keeps
 }
 
-/// Adds a file to the last range if it continues it and stays for the same reason.
+/// Adds a file to the last range if it continues it and stays for the same reason. A snapshot is
+/// named by its end, so each for itself.
 fn keep(keeps: &mut Vec<Keep>, file: &File, reason: &str) {
     if let Some(last) = keeps.last_mut()
+        && file.level != SNAPSHOT
         && last.level == file.level
         && last.reason == reason
         && file.min_txid <= last.max_txid.saturating_add(1)

@@ -147,12 +147,13 @@ pub struct HeldFile {
     pub need: Option<Need>,
 }
 
-/// Files that a policy wants to keep: all of a level that touch a range.
+/// Files that a policy wants to keep.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Keep {
     /// The level.
     pub level: Level,
-    /// Every file that has a transaction in common with this range.
+    /// Every file that has a transaction in common with this range; of snapshots, the one that ends
+    /// where it does.
     pub range: TxidRange,
     /// Why, for people.
     pub reason: String,

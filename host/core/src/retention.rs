@@ -48,7 +48,9 @@ pub fn plan(facts: &RetentionFacts) -> Vec<Keep> {
 
 fn keep(keeps: &mut Vec<Keep>, file: &ReplicaFile, reason: &str) {
     let range = file.range();
+    // A snapshot is named by its end, so each for itself.
     if let Some(last) = keeps.last_mut()
+        && file.level != Level::SNAPSHOT
         && last.level == file.level
         && last.reason == reason
         && last
@@ -139,6 +141,7 @@ mod tests {
                 (1, 2, 3, window),
                 (1, 6, 7, window),
                 (1, 8, 9, "is the newest file of its level"),
+                (9, 1, 1, window),
                 (9, 1, 5, window),
                 (9, 1, 9, "leads to the newest transaction"),
             ],

@@ -78,6 +78,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
+    #[cfg(test)]
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

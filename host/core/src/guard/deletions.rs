@@ -1,6 +1,6 @@
 //! Holds a proposed keep-set against what is promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockkeeper_ltx::{Level, Txid};
 
@@ -194,20 +194,27 @@ fn check_clock(situation: &Situation<'_>) -> Result<(), Pause> {
     Ok(())
 }
 
-/// The ranges of a keep-set by level.
+/// What a keep-set names.
+#[derive(Default)]
 struct Kept {
-    /// By ascending start; each end is the greatest up to there.
+    /// The ranges by level, by ascending start; each end is the greatest up to there.
     levels: BTreeMap<Level, Vec<(Txid, Txid)>>,
+    /// The ends of snapshots.
+    snapshots: BTreeSet<Txid>,
 }
 
 impl Kept {
     fn new(keeps: &[Keep]) -> Self {
-        let mut levels: BTreeMap<Level, Vec<(Txid, Txid)>> = BTreeMap::new();
+        let mut kept = Self::default();
         for keep in keeps {
             let range = (keep.range.min(), keep.range.max());
-            levels.entry(keep.level).or_default().push(range);
+            if keep.level == Level::SNAPSHOT {
+                kept.snapshots.insert(range.1);
+            } else {
+                kept.levels.entry(keep.level).or_default().push(range);
+            }
         }
-        for ranges in levels.values_mut() {
+        for ranges in kept.levels.values_mut() {
             ranges.sort_unstable();
             let mut greatest = Txid::FIRST;
             for (_, end) in ranges {
@@ -215,11 +222,15 @@ impl Kept {
                 *end = greatest;
             }
         }
-        Self { levels }
+        kept
     }
 
-    /// Whether some range has a transaction in common with the file.
+    /// Whether some range has a transaction in common with the file. All snapshots have that, so
+    /// one of those is named by its last transaction.
     fn names(&self, file: &ReplicaFile) -> bool {
+        if file.level == Level::SNAPSHOT {
+            return self.snapshots.contains(&file.range().max());
+        }
         let Some(ranges) = self.levels.get(&file.level) else {
             return false;
         };

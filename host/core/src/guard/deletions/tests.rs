@@ -51,7 +51,13 @@ fn what_no_keep_names_goes_unless_it_is_needed() {
         (Need::WindowStart, 1),
     ];
     check(&[], &[old], &refused);
-    check(&[(9, 1, 1)], &[], &refused[1..2]);
+    // A snapshot is named by its end: they all begin alike.
+    check(&[(9, 1, 10)], &[], &refused);
+    check(
+        &[(9, 1, 30)],
+        &[old],
+        &[(Need::NewestOfLevel, 2), refused[2]],
+    );
     check(&[(1, 1, 99), (0, 1, 99)], &[old], &[refused[0], refused[2]]);
 }
 
