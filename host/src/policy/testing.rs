@@ -45,8 +45,8 @@ const WASI_WIT: [&str; 5] = [
 ];
 
 /// What each export does unless a test says otherwise: `describe` gives "test" three times,
-/// `validate` an error without diagnostics, and the decisions answer 0, `none` and `none`.
-const DEFAULTS: [(&str, &str, &str); 5] = [
+/// `validate` an error without diagnostics, and the decisions answer 0, `none`, or nothing.
+const DEFAULTS: [(&str, &str, &str); 7] = [
     ("describe", "(result i32)", "(i32.const 16)"),
     (
         "validate",
@@ -66,6 +66,16 @@ const DEFAULTS: [(&str, &str, &str); 5] = [
     (
         "plan-snapshot",
         "(param i64 i64 i64 i64 i64 i32 i32 i64) (result i32)",
+        "(i32.const 256)",
+    ),
+    (
+        "plan-compaction",
+        "(param i64 i32 i32 i32) (result i32)",
+        "(i32.const 256)",
+    ),
+    (
+        "plan-retention",
+        "(param i64 i64 i64 i32 i32) (result i32)",
         "(i32.const 256)",
     ),
 ];

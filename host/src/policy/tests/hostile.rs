@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lockkeeper_core::guard::deletions::{Deletions, Review};
 use lockkeeper_core::policy::CheckpointProposal;
 
 use super::super::convert;
@@ -29,14 +30,27 @@ fn built_in_rules_decide(guest: &Guest, because: &str) {
         assert_eq!(checkpoint, CheckpointProposal::Passive);
         let snapshot = policy.plan_snapshot(&snapshot_facts());
         assert_eq!(snapshot.as_deref(), Some("the replica has no snapshot"));
+        let merges = policy.plan_compaction(&compaction_facts());
+        let merged: Vec<String> = merges.iter().map(|it| it.range().to_string()).collect();
+        assert_eq!(merged, ["0000000000000002-0000000000000003"]);
+        let deletions = policy.plan_retention(&Review::new(situation(&inventory())).unwrap());
+        assert_eq!(
+            deleted(&deletions),
+            ["0000000000000001-0000000000000001.ltx"]
+        );
     });
     let stats = policy.stats();
-    assert_eq!((stats.calls, stats.failures, stats.clamps), (3, 3, 0));
+    assert_eq!((stats.calls, stats.failures, stats.clamps), (5, 5, 0));
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-    assert_eq!(lines.len(), 3, "{log}");
+    assert_eq!(lines.len(), 5, "{log}");
     for line in lines {
         assert!(line.contains(because), "{because:?} is not in {line}");
     }
+}
+
+fn deleted(deletions: &Deletions) -> Vec<String> {
+    let names = deletions.files.iter().map(|file| file.name.to_string());
+    names.collect()
 }
 
 /// Every decision has this body.
@@ -45,6 +59,8 @@ fn all_decisions(body: &str) -> Guest {
         .export("plan-sync", body)
         .export("plan-checkpoint", body)
         .export("plan-snapshot", body)
+        .export("plan-compaction", body)
+        .export("plan-retention", body)
 }
 
 #[test]
@@ -393,6 +409,54 @@ fn every_export_is_one_that_these_tests_know() {
         "validate",
         "plan-sync",
         "plan-checkpoint",
-        "plan-snapshot"
+        "plan-snapshot",
+        "plan-compaction",
+        "plan-retention"
     ]));
+}
+
+#[test]
+fn a_policy_that_keeps_nothing_deletes_nothing_that_is_needed() {
+    let policy = Guest::default().policy();
+    let inventory = inventory();
+    let deletions = policy.plan_retention(&Review::new(situation(&inventory)).unwrap());
+    assert_eq!(
+        deleted(&deletions),
+        ["0000000000000001-0000000000000001.ltx"]
+    );
+    let stats = policy.stats();
+    assert_eq!(
+        (stats.failures, stats.clamps),
+        (0, 3),
+        "the other three files"
+    );
+}
+
+/// An answer that is a list of one record at 512, of whose three first fields these are the bytes.
+fn one_record(decision: &'static str, bytes: &str) -> Guest {
+    Guest::default()
+        .item(r#"(data (i32.const 400) "\00\02\00\00\01\00\00\00")"#)
+        .item(&format!(r#"(data (i32.const 512) "{bytes}")"#))
+        .export(decision, "(i32.const 400)")
+}
+
+#[test]
+fn a_keep_that_makes_no_sense_deletes_nothing_at_all() {
+    // Level 9, from TXID 3 to TXID 1.
+    let bytes = r"\09\00\00\00\00\00\00\00\03\00\00\00\00\00\00\00\01";
+    let policy = one_record("plan-retention", bytes).policy();
+    let inventory = inventory();
+    let deletions = policy.plan_retention(&Review::new(situation(&inventory)).unwrap());
+    assert_eq!(deleted(&deletions), [] as [&str; 0]);
+    assert_eq!(policy.stats().clamps, 1);
+}
+
+#[test]
+fn a_merge_that_leaves_something_out_is_not_made() {
+    // Level 1, TXID 3 alone, while TXID 2 waits before it.
+    let bytes = r"\01\00\00\00\00\00\00\00\03\00\00\00\00\00\00\00\03";
+    let policy = one_record("plan-compaction", bytes).policy();
+    assert_eq!(policy.plan_compaction(&compaction_facts()), []);
+    let stats = policy.stats();
+    assert_eq!((stats.failures, stats.clamps), (0, 1));
 }

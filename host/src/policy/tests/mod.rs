@@ -7,7 +7,13 @@ mod refused;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use lockkeeper_core::policy::{CheckpointFacts, SnapshotFacts, SyncFacts};
+use lockkeeper_core::compaction;
+use lockkeeper_core::guard::deletions::Situation;
+use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+use lockkeeper_core::levels::Levels;
+use lockkeeper_core::live_set::Window;
+use lockkeeper_core::policy::{CheckpointFacts, CompactionFacts, SnapshotFacts, SyncFacts};
+use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 
 /// Facts for which the built-in rules wait 700 ms.
 fn sync_facts() -> SyncFacts {
@@ -32,6 +38,42 @@ fn snapshot_facts() -> SnapshotFacts {
     SnapshotFacts {
         durable: 1,
         ..SnapshotFacts::default()
+    }
+}
+
+/// A replica in which the built-in rules merge TXID 2 and 3 into level 1, and let the first of two
+/// snapshots go.
+fn inventory() -> Inventory {
+    let txid = |n| Txid::new(n).unwrap();
+    let file = |level, min, max, created_ms| ReplicaFile {
+        level: Level::new(level).unwrap(),
+        name: FileName::new(TxidRange::new(txid(min), txid(max)).unwrap()),
+        size: 200,
+        created_ms,
+    };
+    Inventory::new(vec![
+        file(9, 1, 1, 1_000),
+        file(0, 2, 2, 1_500),
+        file(0, 3, 3, 1_600),
+        file(9, 1, 3, 1_700),
+    ])
+}
+
+fn compaction_facts() -> CompactionFacts {
+    let levels = Levels::new(&[1_000]).unwrap();
+    compaction::facts(&inventory(), &levels, 3_000)
+}
+
+fn situation(inventory: &Inventory) -> Situation<'_> {
+    Situation {
+        inventory,
+        now_ms: 3_000,
+        window: Window {
+            snapshot_retention_ms: 1_000,
+            l0_retention_ms: 0,
+        },
+        enabled: true,
+        verification_failed: false,
     }
 }
 
