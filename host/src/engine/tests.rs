@@ -343,56 +343,6 @@ fn hurried(settings: &mut DatabaseSettings) {
 }
 
 #[tokio::test]
-async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restored() {
-    let (dir, app) = fixture();
-    let keeper = start(dir.path(), hurried);
-    let replica = Replica::file(dir.path().join("replica")).unwrap();
-    let local = || {
-        std::fs::read_dir(dir.path().join(".app.db-litestream/ltx/0"))
-            .unwrap()
-            .count()
-    };
-    let mut written = 0;
-    // Until all has happened: merges into both levels, deletions at all, and of local files.
-    loop {
-        insert(&app);
-        written += 1;
-        keeper.sync().await.unwrap();
-        let status = keeper.status();
-        let durable = status.databases[0].durable.unwrap().get();
-        let count = |level| {
-            let replica = &replica;
-            async move { replica.list(Level::new(level).unwrap()).await.unwrap() }
-        };
-        let (l0, l1, l2, l9) = (
-            count(0).await,
-            count(1).await,
-            count(2).await,
-            count(9).await,
-        );
-        let has_deleted = (l0.len() as u64) < durable / 2 && (local() as u64) < durable / 2;
-        let first_snapshot_is_gone = l9.first().is_some_and(|file| file.range().max().get() > 5);
-        if !l1.is_empty() && !l2.is_empty() && has_deleted && first_snapshot_is_gone {
-            break;
-        }
-    }
-    keeper.stop(DEADLINE).await.unwrap();
-    assert_eq!(restored_rows(dir.path()).await, written);
-    let files = replica.list_all().await.unwrap();
-    let starts = files.iter().filter(|file| file.is_start());
-    let first = starts.map(|file| file.range().max()).min().unwrap();
-    for file in files.iter().filter(|file| file.range().max() >= first) {
-        let output = tempfile::tempdir().unwrap();
-        let options = RestoreOptions {
-            target: crate::restore::Target::Txid(file.range().max()),
-            ..RestoreOptions::new(output.path().join("restored.db"))
-        };
-        restore(&replica, options).await.unwrap();
-        rows(&output.path().join("restored.db"));
-    }
-}
-
-#[tokio::test]
 async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
     let (dir, app) = fixture();
     let keeper = start(dir.path(), |settings| {

@@ -77,11 +77,6 @@ impl Secret {
     pub(crate) fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
-
-    #[cfg(test)]
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Debug for Secret {
