@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-pub const YML: &str = "dbs:\n  - path: ./app.db\n    replica:\n      path: ./litestream-replicas\n";
-pub const SAVE: &str =
+pub(crate) const YML: &str =
+    "dbs:\n  - path: ./app.db\n    replica:\n      path: ./litestream-replicas\n";
+pub(crate) const SAVE: &str =
     "-age-key age_key.txt -dbpath app.db config save -scope litestream litestream.yml";
-pub const DUMP: &str = "-agekey=age_key.txt --dbpath app.db dump -scope litestream";
+pub(crate) const DUMP: &str = "-agekey=age_key.txt --dbpath app.db dump -scope litestream";
 
-pub fn run(dir: &Path, line: &str) -> Output {
+pub(crate) fn run(dir: &Path, line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lockkeeper"))
         .args(line.split_whitespace())
         .current_dir(dir)
@@ -26,7 +27,7 @@ pub fn run(dir: &Path, line: &str) -> Output {
 }
 
 #[track_caller]
-pub fn ok(dir: &Path, line: &str) -> String {
+pub(crate) fn ok(dir: &Path, line: &str) -> String {
     let output = run(dir, line);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{line}: {stderr}");
@@ -34,7 +35,7 @@ pub fn ok(dir: &Path, line: &str) -> String {
 }
 
 #[track_caller]
-pub fn fails(dir: &Path, line: &str, message: &str) {
+pub(crate) fn fails(dir: &Path, line: &str, message: &str) {
     let output = run(dir, line);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
@@ -45,7 +46,7 @@ pub fn fails(dir: &Path, line: &str, message: &str) {
     assert!(!stderr.contains("AGE-SECRET-KEY"), "{line}: {stderr}");
 }
 
-pub fn quickstart() -> TempDir {
+pub(crate) fn quickstart() -> TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
     fs::write(dir.path().join("litestream.yml"), YML).expect("write");
     ok(dir.path(), "keygen -o age_key.txt");
@@ -55,13 +56,13 @@ pub fn quickstart() -> TempDir {
 }
 
 /// A command that goes on until a signal ends it.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
 }
 
 /// Starts the command line without waiting for its end.
-pub fn spawn(dir: &Path, line: &str) -> Running {
+pub(crate) fn spawn(dir: &Path, line: &str) -> Running {
     let mut child = Command::new(env!("CARGO_BIN_EXE_lockkeeper"))
         .args(line.split_whitespace())
         .current_dir(dir)
@@ -84,7 +85,7 @@ pub fn spawn(dir: &Path, line: &str) -> Running {
 impl Running {
     /// Waits for a line that contains `text`.
     #[track_caller]
-    pub fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(60));
             if line.expect("it says so").contains(text) {
@@ -95,7 +96,7 @@ impl Running {
 
     /// Sends a signal and expects an orderly end.
     #[track_caller]
-    pub fn end(mut self, signal: &str) {
+    pub(crate) fn end(mut self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.expect("kill runs").success());
