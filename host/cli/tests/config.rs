@@ -1,5 +1,5 @@
 //! The configuration commands, as a user types them.
-#![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

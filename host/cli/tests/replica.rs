@@ -1,5 +1,5 @@
 //! Replicating and restoring, as a user types it.
-#![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::fs;
 use std::path::Path;

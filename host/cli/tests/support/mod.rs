@@ -1,5 +1,5 @@
 //! Runs the command line in a folder of its own.
-#![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::fs;
