@@ -10,7 +10,7 @@ use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
 use crate::configuration::{Configuration, Entry};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
 use crate::policy::{Component, Policy, PolicySource, Severity};
-use crate::restore::{IntegrityCheck, RestoreOptions, plan_only, restore};
+use crate::restore::{IntegrityCheck, RestoreOptions, plan_restore, restore};
 use crate::settings::DatabaseSettings;
 use crate::{Error, ErrorKind, Result};
 
@@ -172,7 +172,7 @@ async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
         integrity_check: IntegrityCheck::Quick,
         ..RestoreOptions::new(&settings.path)
     };
-    match plan_only(&replica, options.target).await {
+    match plan_restore(&replica, options.target).await {
         Err(error) if error.kind() == ErrorKind::Invalid => {
             tracing::info!(
                 database = %settings.path.display(), %replica,

@@ -211,7 +211,10 @@ async fn plans_are_made_a_bounded_number_of_times() {
     let found = restored(dir.path(), &replica, Target::Latest).await;
     let error = found.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("was deleted during"), "{error}");
+    assert!(
+        error.to_string().contains("was deleted while it was read"),
+        "{error}"
+    );
     let reads = hooked.reads.lock().unwrap();
     assert_eq!(reads.iter().filter(|(key, _)| *key == l0(2)).count(), 5);
 }

@@ -4,10 +4,11 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use lockkeeper::restore::{RestoreOptions, RestorePlan, Target, plan_restore, restore};
 use lockkeeper::store::{Replica, body_from_bytes};
-use lockkeeper::{Error, ErrorKind};
+use lockkeeper::{Error, ErrorKind, Lockkeeper};
 use lockkeeper_ltx::Level;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use rusqlite::Connection;
@@ -246,4 +247,30 @@ async fn of_both_formats_the_one_with_the_newer_data_is_restored() {
     let plan = plan_restore(&replica, Target::Latest).await.unwrap();
     assert_eq!(plan.file_count(), files.len());
     assert!(latest(dir.path(), &replica).await.unwrap() == expected);
+}
+
+#[tokio::test]
+async fn a_missing_database_comes_back_from_generations_before_it_is_replicated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, expected) = small_generation(dir.path());
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    for (key, content) in &files {
+        put(&replica, key, 100, compress(content)).await;
+    }
+    let started = Lockkeeper::builder()
+        .config("dbs:\n  - path: a.db\n    replica: {path: replica}\n")
+        .base_dir(dir.path())
+        .restore_if_missing(true)
+        .start();
+    let keeper = started.await.unwrap();
+    keeper.stop(Duration::from_secs(60)).await.unwrap();
+
+    let rows = |path: &Path| -> i64 {
+        let connection = Connection::open(path).unwrap();
+        let count = "SELECT count(*) FROM t";
+        connection.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    std::fs::write(dir.path().join("expected.db"), expected).unwrap();
+    let found = rows(&dir.path().join("a.db"));
+    assert_eq!(found, rows(&dir.path().join("expected.db")));
 }

@@ -2,6 +2,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use lockkeeper_ltx::sqlite::{self, DatabaseHeader};
+
 use crate::{Error, Result};
 
 /// Where a database header says how the file is read and written (SQLite file format,
@@ -18,9 +20,14 @@ const VERSION_VALID_FOR: u64 = 92;
 /// readers hold no lock that keeps pages from being written under them.
 pub(in crate::restore) fn prepare(file: &File) -> Result<()> {
     let make = || {
-        let mut pages = [0; 4];
-        file.read_exact_at(&mut pages, PAGE_COUNT)?;
-        mark_changed(file, change_counter(file)?, u32::from_be_bytes(pages))?;
+        let mut header = [0; sqlite::HEADER_LEN];
+        file.read_exact_at(&mut header, 0)?;
+        let header = DatabaseHeader::parse(&header).map_err(io::Error::other)?;
+        // The count in the header may be from before there was one (SQLite file format,
+        // section 1.3.8); what is marked as right has to be.
+        let pages = file.metadata()?.len() / u64::from(header.page_size.get());
+        let pages = u32::try_from(pages).map_err(io::Error::other)?;
+        mark_changed(file, change_counter(file)?, pages)?;
         file.sync_all()
     };
     make().map_err(|e| Error::unavailable("cannot write the restored database").with_source(e))
@@ -47,4 +54,36 @@ pub(super) fn mark_changed(file: &File, previous: u32, pages: u32) -> io::Result
     file.write_all_at(&counter, CHANGE_COUNTER)?;
     file.write_all_at(&pages.to_be_bytes(), PAGE_COUNT)?;
     file.write_all_at(&counter, VERSION_VALID_FOR)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_log_mode_with_a_stale_page_count_becomes_readable_without_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let made = Connection::open(&path).unwrap();
+        let setup = "PRAGMA journal_mode=wal; CREATE TABLE t (a); INSERT INTO t VALUES (1)";
+        made.execute_batch(setup).unwrap();
+        drop(made);
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        // As a program left it that knew no count, and so did not mark it as right either.
+        file.write_all_at(&[0, 0, 0, 1], PAGE_COUNT).unwrap();
+        file.write_all_at(&[9; 4], VERSION_VALID_FOR).unwrap();
+        prepare(&file).unwrap();
+        assert!(is_rollback_mode(&file).unwrap());
+        drop(file);
+
+        let read = Connection::open(&path).unwrap();
+        let verdict = read.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+        assert_eq!(verdict.unwrap(), "ok");
+        let mode = read.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        assert_eq!(mode.unwrap(), "delete");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }
