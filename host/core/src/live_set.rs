@@ -11,8 +11,8 @@
 //!
 //! Always, whatever the window: the newest transaction.
 //!
-//! Times are those a listing shows. Where a store shows when an object was uploaded, restores by time
-//! are as exact as that.
+//! Times are those a listing shows. Where a store shows when an object was uploaded, restores by
+//! time are as exact as that.
 //!
 //! # How it is found
 //!
