@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::reader::SettingsReader;
-use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan};
+use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
 use crate::settings::{
     DatabaseSettings, DirectorySettings, LifeSettings, ReplicaPlace, ReplicaSettings,
 };
@@ -194,6 +194,8 @@ impl Configuration {
             .unwrap_or(SHUTDOWN_TIMEOUT);
         let shutdown_retry = top.duration("shutdown-sync-interval")?;
         let life = life(&mut top)?;
+        let mut diagnostics = plan.diagnostics;
+        diagnostics.extend(without_effect(&mut top)?);
         top.finish()?;
         let databases = plan
             .databases
@@ -210,9 +212,39 @@ impl Configuration {
             databases,
             logging,
             shutdown_timeout,
-            diagnostics: plan.diagnostics,
+            diagnostics,
         })
     }
+}
+
+/// Takes the settings that nothing acts on, and says so: who relies on one must know.
+fn without_effect(top: &mut SettingsReader) -> Result<Vec<Diagnostic>> {
+    let validation = top.duration("validation.interval")?.is_some();
+    let heartbeat = top
+        .text("heartbeat-url")?
+        .is_some_and(|url| !url.is_empty());
+    top.duration("heartbeat-interval")?;
+    let warning = |path: &str, help: &str| Diagnostic {
+        severity: Severity::Warning,
+        code: "without-effect".into(),
+        path: path.into(),
+        position: None,
+        message: format!("`{path}` is not acted on"),
+        help: Some(help.into()),
+    };
+    let validation = validation.then(|| {
+        warning(
+            "validation.interval",
+            "restore the replica with the command line now and then to prove it",
+        )
+    });
+    let heartbeat = heartbeat.then(|| {
+        warning(
+            "heartbeat-url",
+            "let the application report the status of the library to your monitoring",
+        )
+    });
+    Ok(validation.into_iter().chain(heartbeat).collect())
 }
 
 fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
@@ -223,9 +255,8 @@ fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
                 .transpose()
         })
         .collect::<Result<_>>()?;
-    // Merged files are always verified; scheduled proofs are left to the operator.
+    // Merged files are always verified.
     top.flag("verify-compaction")?;
-    top.duration("validation.interval")?;
     Ok(LifeSettings {
         levels,
         snapshot_interval: top
@@ -392,4 +423,42 @@ fn replica_settings(database: &Path, plan: ReplicaPlan, base: &Path) -> Result<R
         place,
         sync_interval,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::policy::PolicySource;
+
+    fn read(top: &str) -> Configuration {
+        let component = Component::load(&PolicySource::Embedded).unwrap();
+        let text = format!("{top}dbs:\n  - path: app.db\n    replica: {{path: backup}}\n");
+        Configuration::read(&text, &component, Path::new("/srv")).unwrap()
+    }
+
+    #[test]
+    fn a_setting_that_nothing_acts_on_is_a_warning() {
+        assert_eq!(read("").diagnostics(), []);
+        let configuration =
+            read("heartbeat-url: https://example.com/x\nvalidation: {interval: 1h}\n");
+        let found: Vec<_> = configuration
+            .diagnostics()
+            .iter()
+            .map(|found| (found.severity, found.path.as_str()))
+            .collect();
+        let expected = ["validation.interval", "heartbeat-url"];
+        assert_eq!(found, expected.map(|path| (Severity::Warning, path)));
+    }
+
+    #[test]
+    fn the_settings_of_a_database_are_taken_from_the_plan() {
+        let configuration = read("levels: [{interval: 10s}]\nl0-retention: 1m\n");
+        let settings = configuration.databases[0].settings();
+        assert_eq!(settings.path, Path::new("/srv/app.db"));
+        assert_eq!(settings.life.levels, [Duration::from_secs(10)]);
+        assert_eq!(settings.life.l0_retention, Duration::from_secs(60));
+        assert!(configuration.replica_of(Path::new("/srv/app.db")).is_ok());
+        assert!(configuration.replica_of(Path::new("/srv/b.db")).is_err());
+    }
 }
