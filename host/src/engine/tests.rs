@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+use lockkeeper_core::live_set::{LiveSet, Need, Window};
 use lockkeeper_ltx::{Level, PageEncoding};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -340,6 +342,80 @@ fn hurried(settings: &mut DatabaseSettings) {
         l0_retention_check: Duration::from_millis(20),
         ..crate::settings::LifeSettings::default()
     };
+}
+
+#[tokio::test]
+async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restored() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), hurried);
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    let local = || {
+        std::fs::read_dir(dir.path().join(".app.db-litestream/ltx/0"))
+            .unwrap()
+            .count()
+    };
+    let mut written = 0;
+    // Until all has happened: merges into both levels, deletions at all, and of local files.
+    loop {
+        insert(&app);
+        written += 1;
+        keeper.sync().await.unwrap();
+        let status = keeper.status();
+        let durable = status.databases[0].durable.unwrap().get();
+        let count = |level| {
+            let replica = &replica;
+            async move { replica.list(Level::new(level).unwrap()).await.unwrap() }
+        };
+        let (l0, l1, l2, l9) = (
+            count(0).await,
+            count(1).await,
+            count(2).await,
+            count(9).await,
+        );
+        let has_deleted = (l0.len() as u64) < durable / 2 && (local() as u64) < durable / 2;
+        let first_snapshot_is_gone = l9.first().is_some_and(|file| file.range().max().get() > 5);
+        if !l1.is_empty() && !l2.is_empty() && has_deleted && first_snapshot_is_gone {
+            break;
+        }
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(restored_rows(dir.path()).await, written);
+    // A file that nobody needs any more may still be there, without those that led to it.
+    let inventory = Inventory::new(replica.list_all().await.unwrap());
+    let window = Window {
+        snapshot_retention_ms: 900,
+        l0_retention_ms: 150,
+    };
+    let now_ms = u64::try_from(crate::clock::now_ms()).unwrap();
+    let live = LiveSet::new(&inventory, &window, now_ms).unwrap();
+    let is_point = |file: &&ReplicaFile| {
+        let need = live.need(file);
+        need.is_some_and(|need| !matches!(need, Need::NewestOfLevel | Need::Link))
+    };
+    let points: Vec<_> = inventory.files().iter().filter(is_point).collect();
+    assert!(points.len() > 3, "{points:?}");
+    for file in points {
+        let output = tempfile::tempdir().unwrap();
+        let options = RestoreOptions {
+            target: crate::restore::Target::Txid(file.range().max()),
+            ..RestoreOptions::new(output.path().join("restored.db"))
+        };
+        let all: Vec<_> = inventory
+            .files()
+            .iter()
+            .map(|file| {
+                (
+                    file.level,
+                    file.range(),
+                    file.age_ms(now_ms),
+                    live.need(file),
+                )
+            })
+            .collect();
+        let restored = restore(&replica, options).await;
+        assert!(restored.is_ok(), "{file:?} {restored:?} {all:#?}");
+        rows(&output.path().join("restored.db"));
+    }
 }
 
 #[tokio::test]
