@@ -359,6 +359,7 @@ async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restore
     loop {
         insert(&app);
         written += 1;
+        assert!(written < 20_000, "files never moved through the levels");
         keeper.sync().await.unwrap();
         let status = keeper.status();
         let durable = status.databases[0].durable.unwrap().get();
