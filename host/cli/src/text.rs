@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use lockkeeper::restore::{GenerationPlan, RestorePlan};
 use lockkeeper::store::ReplicaFile;
 use serde_json::{Value, json};
 
@@ -38,6 +39,20 @@ impl Table {
         table
     }
 
+    /// What a restore would read.
+    pub(crate) fn of_plan(plan: &RestorePlan) -> Self {
+        let generation = match plan {
+            RestorePlan::Ltx(plan) => return Self::of_files(plan.files()),
+            RestorePlan::Generation(plan) => plan,
+            _ => return Self::new(&[]),
+        };
+        let mut table = Self::new(&["file", "size", "created"]);
+        for (key, size, created_ms) in generation_files(generation) {
+            table.row(vec![key, size.to_string(), time(created_ms)]);
+        }
+        table
+    }
+
     pub(crate) fn write(&self, out: &mut impl Write) -> Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column| {
@@ -69,6 +84,29 @@ pub(crate) fn file_json(file: &ReplicaFile) -> Value {
         "size": file.size,
         "timestamp": time(file.created_ms),
     })
+}
+
+/// The files that a restore would read.
+pub(crate) fn plan_json(plan: &RestorePlan) -> Value {
+    match plan {
+        RestorePlan::Ltx(plan) => plan.files().iter().map(file_json).collect(),
+        RestorePlan::Generation(plan) => generation_files(plan)
+            .map(|(key, size, created_ms)| {
+                json!({"file": key, "size": size, "timestamp": time(created_ms)})
+            })
+            .collect(),
+        _ => Value::Null,
+    }
+}
+
+/// Keys, sizes and times, in the order in which they are read.
+fn generation_files(plan: &GenerationPlan) -> impl Iterator<Item = (String, u64, i64)> {
+    let snapshot = plan.snapshot();
+    let segments = plan
+        .segments()
+        .iter()
+        .map(|segment| (segment.key(), segment.size, segment.created_ms));
+    std::iter::once((snapshot.key(), snapshot.size, snapshot.created_ms)).chain(segments)
 }
 
 /// In UTC, to the millisecond.

@@ -234,3 +234,19 @@ fn a_signal_flushes_and_ends_with_0() {
         assert_eq!(notes(&dir.path().join(output)), count, "{signal}");
     }
 }
+
+#[test]
+fn a_followed_database_gets_what_the_replica_gets_and_goes_on_after_a_restart() {
+    let dir = quickstart();
+    let app = open(dir.path());
+    let line = "-dbpath app.db restore -f -follow-interval 20ms -o copy.db app.db";
+    for count in 1..=3 {
+        insert(&app, "one more");
+        ok(dir.path(), REPLICATE);
+        let child = support::spawn(dir.path(), line);
+        while !dir.path().join("copy.db").exists() || notes(&dir.path().join("copy.db")) < count {
+            std::thread::yield_now();
+        }
+        child.end("TERM");
+    }
+}

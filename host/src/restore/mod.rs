@@ -35,7 +35,7 @@ pub use follow::{AppliedFn, FollowOptions, follow};
 use image::Image;
 pub use integrity::IntegrityCheck;
 use output::Output;
-pub use plan::{RestorePlan, plan_only, plan_restore};
+pub use plan::{RestorePlan, has_backup, plan_only, plan_restore};
 use writer::PageWriter;
 
 /// Bytes that a restore holds at most, however large the database and however many files there

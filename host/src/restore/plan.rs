@@ -89,6 +89,18 @@ pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePl
     plan.map(RestorePlan::Ltx).map_err(|e| refused(replica, e))
 }
 
+/// Whether a replica holds anything at all, of whatever format.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Unavailable`] if the replica cannot be listed.
+pub async fn has_backup(replica: &Replica) -> Result<bool> {
+    if !replica.list_all().await?.is_empty() {
+        return Ok(true);
+    }
+    Ok(!replica.store().folders("generations").await?.is_empty())
+}
+
 /// The LTX files that a restore of `target` would read if the replica holds nothing else; see
 /// [`plan_restore`].
 ///

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockkeeper::restore::{
-    IntegrityCheck, Plan, Progress, ProgressFn, RestoreOptions, Restored, Target, plan_only,
-    restore,
+    FollowOptions, IntegrityCheck, Progress, ProgressFn, RestoreOptions, RestorePlan, Restored,
+    Target, follow, has_backup, plan_restore, restore,
 };
 use lockkeeper::store::Replica;
 use serde_json::json;
 
 use crate::args::Globals;
-use crate::runtime;
+use crate::runtime::{self, Termination};
 use crate::source::{Found, Source};
 use crate::text::{self, Table};
 
@@ -52,6 +52,12 @@ pub(crate) struct Restore {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Keep the database up to date with the replica until a signal ends it
+    #[arg(short = 'f', conflicts_with_all = ["txid", "timestamp", "dry_run", "force"])]
+    follow: bool,
+    /// How often to look for more, with -f: for example 500ms or 1m
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    follow_interval: String,
     /// The path of a database of the configuration, or the URL of a replica
     target: Option<String>,
 }
@@ -69,7 +75,7 @@ impl Restore {
         let Some(output) = self.output.clone().or(database) else {
             bail!("say where to write the database: give -o FILE");
         };
-        if self.if_db_not_exists && output.symlink_metadata().is_ok() {
+        if self.if_db_not_exists && !self.follow && output.symlink_metadata().is_ok() {
             eprintln!("{} already exists: nothing to do", output.display());
             return Ok(());
         }
@@ -81,13 +87,16 @@ impl Restore {
             ..RestoreOptions::new(&output)
         };
         runtime::block_on(async {
-            if self.if_replica_exists && replica.list_all().await?.is_empty() {
+            if self.if_replica_exists && !has_backup(&replica).await? {
                 eprintln!("{replica} holds no backup: nothing to do");
                 return Ok(());
             }
             if self.dry_run {
-                let plan = plan_only(&replica, target).await?;
+                let plan = plan_restore(&replica, target).await?;
                 return self.show(&replica, &output, &plan);
+            }
+            if self.follow {
+                return self.follow(&replica, &output).await;
             }
             let started = Instant::now();
             let restored = restore(&replica, options).await?;
@@ -110,34 +119,61 @@ impl Restore {
         }
     }
 
-    fn show(&self, replica: &Replica, output: &Path, plan: &Plan) -> Result<()> {
+    async fn follow(&self, replica: &Replica, output: &Path) -> Result<()> {
+        let interval = humantime::parse_duration(&self.follow_interval).with_context(|| {
+            format!(
+                "-follow-interval takes 500ms or 1m, not {:?}",
+                self.follow_interval
+            )
+        })?;
+        let mut termination = Termination::listen()?;
+        let shown = output.display().to_string();
+        let options = FollowOptions {
+            interval,
+            applied: Some(Arc::new(move |txid| eprintln!("{shown} is at TXID {txid}"))),
+            ..FollowOptions::new(output)
+        };
+        let stop = async {
+            termination.recv().await;
+        };
+        follow(replica, options, stop).await?;
+        Ok(())
+    }
+
+    fn show(&self, replica: &Replica, output: &Path, plan: &RestorePlan) -> Result<()> {
         let mut out = stdout().lock();
         if self.json {
-            let files: Vec<_> = plan.files().iter().map(text::file_json).collect();
-            let value = json!({
+            let mut value = json!({
                 "source": self.target.as_deref().unwrap_or_default(),
                 "target_path": output,
                 "replica": replica.to_string(),
-                "min_txid": plan.files().first().map(|file| file.name.range().min().to_string()),
-                "max_txid": plan.txid().to_string(),
-                "files": files,
+                "files": text::plan_json(plan),
             });
+            if let RestorePlan::Ltx(plan) = plan {
+                let first = plan.files().first();
+                value["min_txid"] = json!(first.map(|file| file.name.range().min().to_string()));
+                value["max_txid"] = json!(plan.txid().to_string());
+            }
             writeln!(out, "{value:#}")?;
             return Ok(());
         }
         writeln!(out, "Restore plan:")?;
         writeln!(out, "  replica  {replica}")?;
         writeln!(out, "  target   {}", output.display())?;
-        writeln!(out, "  to TXID  {}", plan.txid())?;
+        if let RestorePlan::Ltx(plan) = plan {
+            writeln!(out, "  to TXID  {}", plan.txid())?;
+        }
         writeln!(
             out,
             "  to read  {} files, {} bytes",
-            plan.files().len(),
+            plan.file_count(),
             plan.size()
         )?;
         writeln!(out)?;
-        Table::of_files(plan.files()).write(&mut out)?;
-        if let Some(next) = plan.unreachable() {
+        Table::of_plan(plan).write(&mut out)?;
+        if let RestorePlan::Ltx(plan) = plan
+            && let Some(next) = plan.unreachable()
+        {
             eprintln!("Warning: files from {next} on belong to this point but cannot be reached");
         }
         Ok(())
