@@ -51,3 +51,8 @@ pub use configuration::{Configuration, LogFormat, Logging};
 pub use daemon::{Daemon, Replication};
 pub use engine::{DatabaseState, DatabaseStatus, Lockkeeper, Status};
 pub use error::{Error, ErrorKind, Result};
+
+/// The example of the README is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
