@@ -54,14 +54,6 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// What holds for the database, or for each one of the directory.
-    pub(crate) fn settings(&self) -> &DatabaseSettings {
-        match self {
-            Self::File(settings) => settings,
-            Self::Directory(directory) => &directory.database,
-        }
-    }
-
     fn settings_mut(&mut self) -> &mut DatabaseSettings {
         match self {
             Self::File(settings) => settings,
@@ -454,7 +446,9 @@ mod tests {
     #[test]
     fn the_settings_of_a_database_are_taken_from_the_plan() {
         let configuration = read("levels: [{interval: 10s}]\nl0-retention: 1m\n");
-        let settings = configuration.databases[0].settings();
+        let [Entry::File(settings)] = &configuration.databases[..] else {
+            panic!("one database file")
+        };
         assert_eq!(settings.path, Path::new("/srv/app.db"));
         assert_eq!(settings.life.levels, [Duration::from_secs(10)]);
         assert_eq!(settings.life.l0_retention, Duration::from_secs(60));

@@ -67,6 +67,7 @@ pub(super) async fn run(
         .await
         .map_err(|error| Error::internal("the merge died").with_source(error))??;
     let size = sent?;
+    let written = written.ok_or_else(|| Error::internal("a store took half a file for a whole"))?;
     let file = ReplicaFile {
         level,
         name,
@@ -181,13 +182,14 @@ fn body(output: mpsc::Receiver<io::Result<Bytes>>) -> Body {
     }))
 }
 
-/// Merges the inputs and hands the encoded file out in pieces.
+/// Merges the inputs and hands the encoded file out in pieces. `None` if the store does not take
+/// them any more; it says why.
 fn write(
     inputs: Vec<Reader<Input>>,
     encoding: PageEncoding,
     pieces: &mpsc::Sender<io::Result<Bytes>>,
     begun: oneshot::Sender<i64>,
-) -> Result<Written> {
+) -> Result<Option<Written>> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::unavailable("cannot merge files").with_source(error)
     };
@@ -198,9 +200,7 @@ fn write(
     let mut size = 0_u64;
     let mut send = |out: &mut Vec<u8>| {
         size = size.saturating_add(out.len() as u64);
-        let piece = Bytes::from(std::mem::take(out));
-        let sent = pieces.blocking_send(Ok(piece));
-        sent.map_err(|_| Error::unavailable("the upload of a merged file ended early"))
+        pieces.blocking_send(Ok(Bytes::from(std::mem::take(out))))
     };
     let mut out = Vec::with_capacity(PIECE_BYTES);
     let mut encoder =
@@ -209,17 +209,16 @@ fn write(
         encoder
             .page(pgno, page, &mut out)
             .map_err(|e| failed(e.into()))?;
-        if out.len() >= PIECE_BYTES {
-            send(&mut out)?;
+        if out.len() >= PIECE_BYTES && send(&mut out).is_err() {
+            return Ok(None);
         }
     }
     let checksum = encoder.finish(&mut out).map_err(|e| failed(e.into()))?;
-    send(&mut out)?;
-    Ok(Written {
+    Ok(send(&mut out).is_ok().then_some(Written {
         created_ms,
         size,
         checksum,
-    })
+    }))
 }
 
 /// The checksum of a file as the replica holds it, all of it verified.

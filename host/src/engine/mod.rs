@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{oneshot, watch as signal};
+use tokio::task::JoinHandle;
 
 use self::database::Command;
 pub(crate) use self::fleet::Common;
@@ -65,10 +66,6 @@ impl Lockkeeper {
 
     /// Starts replication of what the entries name.
     pub(crate) fn spawn(entries: Vec<Entry>, common: Common) -> Result<Self> {
-        // Opening a store is checked here, before there is a runtime that would have to be ended.
-        for entry in &entries {
-            entry.settings().replica.open()?;
-        }
         let fleet = Arc::new(Fleet::new(common));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -78,21 +75,14 @@ impl Lockkeeper {
             .map_err(|error| Error::unavailable("cannot start a runtime").with_source(error))?;
         let (stopping, stop) = signal::channel(false);
         let (ending, ended) = oneshot::channel();
-        let mut directories = Vec::new();
-        {
-            // Tasks are made here, so that a caller sees every database as soon as this returns.
-            let _context = runtime.enter();
-            for entry in entries {
-                match entry {
-                    Entry::File(settings) => fleet.add(settings)?,
-                    Entry::Directory(settings) => directories.push(tokio::spawn(directory::run(
-                        settings,
-                        Arc::clone(&fleet),
-                        stop.clone(),
-                    ))),
-                }
+        let directories = match begin(entries, &fleet, &stop, &runtime) {
+            Ok(directories) => directories,
+            Err(error) => {
+                // Dropped, it would wait, which the thread of an asynchronous caller must not do.
+                runtime.shutdown_background();
+                return Err(error);
             }
-        }
+        };
         let members = Arc::clone(&fleet);
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
@@ -178,10 +168,31 @@ impl Lockkeeper {
     }
 }
 
+/// Makes the tasks, so that a caller sees every database as soon as replication was started.
+fn begin(
+    entries: Vec<Entry>,
+    fleet: &Arc<Fleet>,
+    stop: &signal::Receiver<bool>,
+    runtime: &runtime::Runtime,
+) -> Result<Vec<JoinHandle<()>>> {
+    let _context = runtime.enter();
+    let mut directories = Vec::new();
+    for entry in entries {
+        match entry {
+            Entry::File(settings) => fleet.add(settings)?,
+            Entry::Directory(settings) => {
+                let task = directory::run(settings, Arc::clone(fleet), stop.clone());
+                directories.push(tokio::spawn(task));
+            }
+        }
+    }
+    Ok(directories)
+}
+
 /// Runs until told to stop, then until everything is sent; or until nobody is there to tell.
 async fn run(
     fleet: Arc<Fleet>,
-    directories: Vec<tokio::task::JoinHandle<()>>,
+    directories: Vec<JoinHandle<()>>,
     mut stop: signal::Receiver<bool>,
 ) {
     if stop.wait_for(|stop| *stop).await.is_err() {

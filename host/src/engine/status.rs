@@ -105,8 +105,10 @@ impl DatabaseShared {
         }
     }
 
-    /// The start of a run. What the replica holds is not known yet; what it held is still there.
+    /// The start of a run. What the replica holds is not known: nothing is merged, deleted or
+    /// snapshotted before it was listed.
     pub(crate) fn restart(&self, spooled: Option<Txid>) {
+        self.forget_catalogue();
         {
             let mut marks = self.lock();
             marks.spooled = spooled;

@@ -131,8 +131,7 @@ async fn commits_are_sent_without_being_asked_for_and_a_snapshot_is_taken() {
     let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
     durable.wait_for(Option::is_some).await.unwrap();
     while keeper.status().databases[0].snapshot.is_none() {
-        tokio::time::timeout(DEADLINE, durable.changed()).await.ok();
-        insert(&app);
+        tokio::task::yield_now().await;
     }
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(
@@ -465,6 +464,55 @@ async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn a_merge_that_cannot_be_written_says_what_the_store_said() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |_| {});
+    for _ in 0..3 {
+        insert(&app);
+        keeper.sync().await.unwrap();
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    let inventory = Inventory::new(replica.list(Level::L0).await.unwrap());
+    std::fs::write(dir.path().join("replica/ltx/1"), "not a folder").unwrap();
+    let levels = lockkeeper_core::levels::Levels::new(&[1]).unwrap();
+    let facts = lockkeeper_core::compaction::facts(&inventory, &levels, u64::MAX / 2);
+    let merges = crate::policy::Policy::built_in().plan_compaction(&facts);
+    let meta = dir.path().join(".app.db-litestream");
+    let spool = Arc::new(crate::spool::Spool::open(&meta).unwrap());
+    let merged = super::merge::run(&replica, &spool, &merges[0], PageEncoding::Block).await;
+    let error = merged.unwrap_err().to_string();
+    assert!(error.contains("cannot write ltx/1/"), "{error}");
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_be_opened_is_an_error_of_the_start() {
+    let (dir, _app) = fixture();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let entries = ["replica", "file"].map(|name| {
+        Entry::File(settings(dir.path(), |settings| {
+            settings.replica.place = ReplicaPlace::File(dir.path().join(name));
+        }))
+    });
+    let common = Common {
+        policy: crate::policy::Policy::built_in(),
+        encoding: PageEncoding::Block,
+        watcher: Arc::new(LogWatcher::new()),
+    };
+    let error = Lockkeeper::spawn(entries.into(), common).unwrap_err();
+    assert!(error.to_string().contains("is not a folder"), "{error}");
+}
+
+#[test]
+fn what_a_replica_held_is_not_relied_on_before_it_is_listed_again() {
+    let shared = super::status::DatabaseShared::new("app.db".into(), "replica".into());
+    shared.reached(Vec::new(), None);
+    assert!(shared.snapshots().is_some());
+    shared.restart(None);
+    assert!(shared.snapshots().is_none() && shared.catalogue().is_none());
 }
 
 #[tokio::test]

@@ -170,7 +170,8 @@ impl Worker {
             .iter()
             .for_each(|sealed| self.sealed(shared, *sealed));
         self.last_checkpoint = Instant::now();
-        self.written_since_checkpoint = false;
+        // What could not be copied is still to be: the application may never write again.
+        self.written_since_checkpoint = !report.complete;
         shared.checkpointed(report.write_lock_held);
         tracing::debug!(
             complete = report.complete,
