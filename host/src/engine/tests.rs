@@ -471,7 +471,9 @@ async fn a_merge_that_cannot_be_written_says_what_the_store_said() {
     let (dir, app) = fixture();
     let keeper = start(dir.path(), |_| {});
     for _ in 0..3 {
-        insert(&app);
+        // More than waits for the store, so that the merge sees it fail.
+        app.execute("INSERT INTO t (x) VALUES (randomblob(1000000))", [])
+            .unwrap();
         keeper.sync().await.unwrap();
     }
     keeper.stop(DEADLINE).await.unwrap();
