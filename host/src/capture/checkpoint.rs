@@ -43,6 +43,7 @@ impl Capture {
             // Readers may hold it off; the log is then emptied another time.
             connection::checkpoint(&self.control, CheckpointMode::Truncate)?;
         }
+        self.keep_hashes();
         match self.repin() {
             // The next seal takes the pin; if the log is restarted more than once until then, the
             // count of transactions tells.

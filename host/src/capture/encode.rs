@@ -8,6 +8,14 @@ use crate::{Error, Result};
 /// Encoded bytes that are collected before they are passed on.
 pub(super) const WRITE_BYTES: usize = 256 << 10;
 
+/// Where pages and bytes of a file go.
+pub(super) trait Sink {
+    /// Sees each page before it is encoded.
+    fn page(&mut self, pgno: Pgno, page: &[u8]) -> Result<()>;
+    /// Takes the next bytes.
+    fn bytes(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
 /// Encodes the pages `wanted`, which ascend, and passes the file on in pieces.
 pub(super) fn encode(
     image: &Image<'_>,
@@ -15,7 +23,7 @@ pub(super) fn encode(
     encoding: PageEncoding,
     wanted: &[Pgno],
     out: &mut Vec<u8>,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    sink: &mut impl Sink,
 ) -> Result<()> {
     let refused = |error: lockkeeper_ltx::EncodeError| {
         Error::internal("cannot encode a file").with_source(error)
@@ -24,12 +32,13 @@ pub(super) fn encode(
     let mut page = vec![0; image.page_size.bytes()];
     for &pgno in wanted {
         image.read(pgno, &mut page)?;
+        sink.page(pgno, &page)?;
         encoder.page(pgno, &page, out).map_err(refused)?;
         if out.len() >= WRITE_BYTES {
-            sink(out)?;
+            sink.bytes(out)?;
             out.clear();
         }
     }
     encoder.finish(out).map_err(refused)?;
-    sink(out)
+    sink.bytes(out)
 }

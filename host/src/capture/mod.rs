@@ -7,10 +7,13 @@
 
 mod checkpoint;
 mod connection;
+mod continuity;
 mod encode;
 mod image;
 mod log;
+mod page_hashes;
 mod pin;
+mod seal;
 mod snapshot;
 
 #[cfg(test)]
@@ -19,21 +22,18 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockkeeper_ltx::wal::{FRAME_HEADER_LEN, WalHeader, frame_offset};
-use lockkeeper_ltx::{
-    Header, PageEncoding, PageSize, Pgno, Txid, TxidRange, WalIndexHeader, WalSpan,
-};
+use lockkeeper_ltx::{PageEncoding, PageSize, Txid};
 use rusqlite::Connection;
 
 #[cfg(test)]
 use self::checkpoint::CheckpointReport;
 pub(crate) use self::connection::is_database;
-use self::encode::{WRITE_BYTES, encode};
-use self::image::Image;
-use self::log::{FrameMap, LogFile, Position, Run};
+use self::continuity::Continuity;
+use self::log::{LogFile, Position};
+use self::page_hashes::PageHashes;
 use self::pin::Pin;
 pub(crate) use self::snapshot::Snapshot;
-use crate::spool::{SealedFile, Spool};
+use crate::spool::Spool;
 use crate::{Error, Result};
 
 /// How often a read of the log is tried again when the log was restarted under it.
@@ -48,21 +48,13 @@ pub(crate) struct CaptureOptions {
     pub(crate) encoding: PageEncoding,
 }
 
-/// Whether a log goes on from the last sealed file.
-enum Continuity {
-    /// From this place.
-    Proven(Position),
-    /// Frames may have been missed.
-    Broken,
-    /// The log changed while it was read.
-    Unknown,
-}
-
 /// What a file was sealed from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sealed {
     /// The pages that changed.
     Incremental(Txid),
+    /// The pages that differ from the last file, although continuity could not be proven.
+    Compared(Txid),
     /// Every page, because continuity could not be proven.
     Full(Txid),
 }
@@ -70,7 +62,7 @@ pub(crate) enum Sealed {
 impl Sealed {
     pub(crate) fn txid(self) -> Txid {
         match self {
-            Self::Incremental(txid) | Self::Full(txid) => txid,
+            Self::Incremental(txid) | Self::Compared(txid) | Self::Full(txid) => txid,
         }
     }
 }
@@ -86,8 +78,10 @@ pub(crate) struct Capture {
     page_size: PageSize,
     /// The last sealed file; the next one is numbered after it.
     last: Option<Txid>,
-    /// `None` if the next file must hold every page.
+    /// `None` if the log does not go on from the last sealed file.
     position: Option<Position>,
+    /// `None` if they are not known for the last sealed file.
+    hashes: Option<PageHashes>,
     /// Size of the database after the last sealed file, in pages.
     commit: u32,
     identity: (u64, u64),
@@ -126,6 +120,7 @@ impl Capture {
             page_size: header.page_size,
             last: base,
             position: None,
+            hashes: None,
             commit: 0,
             identity,
             options,
@@ -136,10 +131,14 @@ impl Capture {
             capture.last = Some(file.name.range().max());
             capture.commit = file.header.commit;
             capture.position = capture.find(&file, &header)?;
+            let hashes = PageHashes::open(&capture.spool, file.name.range().max());
+            capture.hashes = capture.or_none(hashes).flatten();
             if capture.position.is_none() {
                 tracing::info!(
                     database = %capture.options.database.display(),
-                    "the log does not continue the last local file; the next file holds every page"
+                    hashes = capture.hashes.is_some(),
+                    "the log does not continue the last local file; the pages are compared if \
+                     their hashes are known, else all are sent"
                 );
             }
         }
@@ -149,6 +148,20 @@ impl Capture {
     /// The last sealed transaction.
     pub(crate) fn last(&self) -> Option<Txid> {
         self.last
+    }
+
+    /// The oldest sealed file that must stay on the local disk for the page hashes; `None` if none
+    /// must.
+    pub(crate) fn needs_from(&self) -> Option<Txid> {
+        self.hashes.as_ref().map(PageHashes::base)
+    }
+
+    /// Writes the page hashes that wait in memory, so that fewer local files are needed.
+    pub(crate) fn keep_hashes(&mut self) {
+        if let Some(mut hashes) = self.hashes.take() {
+            let kept = hashes.flush(&self.spool);
+            self.hashes = self.or_none(kept.map(|()| hashes));
+        }
     }
 
     #[cfg(test)]
@@ -205,7 +218,7 @@ impl Capture {
             let frames = u64::from(state.frames);
             let position = match self.continued(&header, &state)? {
                 Continuity::Proven(position) => position,
-                Continuity::Broken => return self.seal_full(&header, &state).map(Some),
+                Continuity::Broken => return self.seal_state(&header, &state).map(Some),
                 Continuity::Unknown => continue,
             };
             if frames == position.frames() {
@@ -220,207 +233,6 @@ impl Capture {
             "{} does not hold the frames that its index promises; it is read again",
             self.log.path().display()
         )))
-    }
-
-    /// Whether the log that has this header and state goes on from the last sealed file.
-    ///
-    /// A log with the same salts only grows, so what follows is all there is. One with other salts
-    /// was begun meanwhile: SQLite counts the transactions of all logs, so if as many were
-    /// committed as the new log holds, nothing was in between.
-    fn continued(&self, header: &WalHeader, state: &WalIndexHeader) -> Result<Continuity> {
-        let Some(position) = &self.position else {
-            return Ok(Continuity::Broken);
-        };
-        let frames = u64::from(state.frames);
-        if header.page_size != self.page_size {
-            return Ok(Continuity::Broken);
-        }
-        if position.is_same_log(header) {
-            // Fewer frames mean another history.
-            let is_shorter = frames != 0 && frames < position.frames();
-            return Ok(if is_shorter {
-                Continuity::Broken
-            } else {
-                Continuity::Proven(position.clone())
-            });
-        }
-        let start = Position {
-            changes: position.changes,
-            ..Position::start_of(*header)
-        };
-        let Some(run) = self.log.read(&start, frames, 0)? else {
-            return Ok(Continuity::Unknown);
-        };
-        Ok(if start.changes_after(&run) == Some(state.changes) {
-            Continuity::Proven(start)
-        } else {
-            Continuity::Broken
-        })
-    }
-
-    fn seal_run(&mut self, from: &Position, run: Run, state: &WalIndexHeader) -> Result<Sealed> {
-        let changes = if run.end.frames() == u64::from(state.frames) {
-            Some(state.changes)
-        } else {
-            from.changes_after(&run)
-        };
-        let mut pages = run.pages;
-        let mut frames = None;
-        let lock_page = self.page_size.lock_page();
-        // A page that came with growth but was never written is on the free list; it still has
-        // content, and the restored file must have the same.
-        let grown: Vec<Pgno> = (self.commit.saturating_add(1)..=run.commit)
-            .filter_map(Pgno::new)
-            .filter(|pgno| *pgno != lock_page && !pages.contains_key(pgno))
-            .collect();
-        let mut wanted: Vec<Pgno> = pages.keys().copied().filter(|p| *p != lock_page).collect();
-        if !grown.is_empty() {
-            wanted.extend(&grown);
-            wanted.sort_unstable();
-            frames = self.frames_until(&run.end)?;
-        }
-        if let Some(mut all) = frames {
-            all.append(&mut pages);
-            pages = all;
-        }
-        let span = span(from, &run.end);
-        let txid = self.write_file(&wanted, &pages, run.commit, span)?;
-        self.position = Some(Position { changes, ..run.end });
-        self.commit = run.commit;
-        Ok(Sealed::Incremental(txid))
-    }
-
-    /// Seals every page of the database as it is in this state of the log.
-    fn seal_full(&mut self, header: &WalHeader, state: &WalIndexHeader) -> Result<Sealed> {
-        let start = Position::start_of(*header);
-        let run = self
-            .log
-            .read(&start, state.frames.into(), 0)?
-            .ok_or_else(|| {
-                Error::unavailable(format!(
-                    "{} changed while it was read",
-                    self.log.path().display()
-                ))
-            })?;
-        let lock_page = header.page_size.lock_page();
-        let wanted: Vec<Pgno> = (1..=run.commit)
-            .filter_map(Pgno::new)
-            .filter(|pgno| *pgno != lock_page)
-            .collect();
-        self.page_size = header.page_size;
-        let txid = self.write_file(&wanted, &run.pages, run.commit, span(&start, &run.end))?;
-        self.position = Some(Position {
-            changes: Some(state.changes),
-            ..run.end
-        });
-        self.commit = run.commit;
-        Ok(Sealed::Full(txid))
-    }
-
-    fn write_file(
-        &mut self,
-        wanted: &[Pgno],
-        frames: &FrameMap,
-        commit: u32,
-        wal: WalSpan,
-    ) -> Result<Txid> {
-        let txid = match self.last {
-            None => Txid::FIRST,
-            Some(last) => last
-                .next()
-                .ok_or_else(|| Error::internal("transaction ids are used up"))?,
-        };
-        let pin = self
-            .pin
-            .as_ref()
-            .ok_or_else(|| Error::internal("the log is not held"))?;
-        let image = Image {
-            pin: pin.connection(),
-            log: &self.log,
-            frames,
-            page_size: self.page_size,
-        };
-        let header = Header::new(
-            self.page_size,
-            commit,
-            TxidRange::single(txid),
-            crate::clock::now_ms(),
-            wal,
-        );
-        let mut draft = self.spool.create(txid)?;
-        let mut out = Vec::with_capacity(WRITE_BYTES);
-        encode(
-            &image,
-            header,
-            self.options.encoding,
-            wanted,
-            &mut out,
-            &mut |bytes| draft.write(bytes),
-        )?;
-        draft.seal()?;
-        self.last = Some(txid);
-        Ok(txid)
-    }
-
-    /// The newest frame of each page from the start of the log of `end` up to there.
-    fn frames_until(&self, end: &Position) -> Result<Option<FrameMap>> {
-        let run = self
-            .log
-            .read(&Position::start_of(end.header), end.frames(), 0)?;
-        run.map(|run| Ok(run.pages)).transpose()
-    }
-
-    /// Finds the place in the log at which a sealed file ended; `None` if the log does not go back
-    /// to it.
-    fn find(&self, file: &SealedFile, header: &WalHeader) -> Result<Option<Position>> {
-        let wal = file.header.wal;
-        let same_log = (wal.salt1, wal.salt2) == (header.salt1, header.salt2);
-        let frame_len = FRAME_HEADER_LEN as u64 + u64::from(header.page_size.get());
-        let end = wal.end().saturating_sub(frame_offset(0, header.page_size));
-        if file.header.page_size != header.page_size
-            || !same_log
-            || wal.size == 0
-            || !end.is_multiple_of(frame_len)
-        {
-            return Ok(None);
-        }
-        let frames = end / frame_len;
-        let state = connection::log_state(&self.control)?;
-        if u64::from(state.frames) < frames {
-            return Ok(None);
-        }
-        let Some(run) = self.log.read(&Position::start_of(*header), frames, 0)? else {
-            return Ok(None);
-        };
-        if run.end.frames() != frames || run.commit != file.header.commit {
-            return Ok(None);
-        }
-        // A database that was put back to an older copy and went on has the same salts and another
-        // history: the last frame tells.
-        let Some(last_frame) = frames.checked_sub(1) else {
-            return Ok(None);
-        };
-        let Some((&pgno, _)) = run.pages.iter().find(|(_, frame)| **frame == last_frame) else {
-            return Ok(None);
-        };
-        let mut page = vec![0; header.page_size.bytes()];
-        self.log
-            .read_page(last_frame, header.page_size, &mut page)?;
-        let sealed = self.spool.page(file.name, pgno)?;
-        if sealed.as_deref() != Some(page.as_slice()) {
-            return Ok(None);
-        }
-        let changes = self.changes_at(&run.end, &state)?;
-        Ok(Some(Position { changes, ..run.end }))
-    }
-
-    /// SQLite's count of transactions at a place in the log, counted back from its end.
-    fn changes_at(&self, place: &Position, state: &WalIndexHeader) -> Result<Option<u32>> {
-        if place.frames() == u64::from(state.frames) {
-            return Ok(Some(state.changes));
-        }
-        let rest = self.log.read(place, state.frames.into(), 0)?;
-        Ok(rest.map(|rest| state.changes.wrapping_sub(rest.transactions)))
     }
 
     /// Replaces the pin by one at the end of the log. The old one goes last, so that the log is
@@ -442,17 +254,6 @@ impl std::fmt::Debug for Capture {
         f.debug_struct("Capture")
             .field("database", &self.options.database)
             .finish_non_exhaustive()
-    }
-}
-
-/// The part of a log between two places, as the header of an L0 file states it.
-fn span(from: &Position, end: &Position) -> WalSpan {
-    let offset = frame_offset(from.frames(), end.header.page_size);
-    WalSpan {
-        offset,
-        size: frame_offset(end.frames(), end.header.page_size).saturating_sub(offset),
-        salt1: end.header.salt1,
-        salt2: end.header.salt2,
     }
 }
 

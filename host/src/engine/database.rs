@@ -143,6 +143,8 @@ impl Database {
         };
         let worker = self.open_worker(spool, base).await?;
         self.shared.restart(worker.capture.last());
+        self.shared
+            .update(|marks| marks.needs_from = worker.capture.needs_from());
         if let Some(remote) = &remote {
             let durable = base.or_else(|| remote.last_in_order());
             self.shared.reached(remote.files.clone(), durable);
@@ -326,7 +328,13 @@ impl Database {
                 let _ = snapshots.try_send(snapshot);
             }
             match command {
-                Some(Command::Stop) => return Ok(()),
+                Some(Command::Stop) => {
+                    return blocking(move || {
+                        worker.capture.keep_hashes();
+                        Ok(())
+                    })
+                    .await;
+                }
                 Some(Command::Sync(reply)) => {
                     let _ = reply.send(Ok(turn.spooled));
                 }

@@ -67,6 +67,8 @@ pub(crate) struct Marks {
     pub(crate) snapshot_running: bool,
     pub(crate) consecutive_failures: u32,
     pub(crate) last_put_latency: Option<Duration>,
+    /// The oldest local file that capture still needs.
+    pub(crate) needs_from: Option<Txid>,
     write_lock_held_max: Duration,
 }
 

@@ -163,14 +163,15 @@ impl Upkeep<'_> {
         Ok(!deletions.files.is_empty())
     }
 
-    /// Local copies go when the replica has them in level 1 and they are no longer young. The
-    /// newest stays: it says where to go on.
+    /// Local copies go when the replica has them in level 1, they are no longer young, and the page
+    /// hashes do not need them. The newest stays: it says where to go on.
     async fn prune_local(&self) -> Result<()> {
         let inventory = self.inventory().await?;
         let Some(merged) = Level::new(1).and_then(|level| inventory.newest(level)) else {
             return Ok(());
         };
         let (merged, window, now_ms) = (merged.range().max(), self.window(), now_ms());
+        let needs_from = self.shared.marks().needs_from;
         let spool = Arc::clone(&self.spool);
         blocking(move || {
             let mut names = spool.names()?;
@@ -178,6 +179,7 @@ impl Upkeep<'_> {
             for name in names
                 .into_iter()
                 .filter(|name| name.range().max() <= merged)
+                .filter(|name| needs_from.is_none_or(|needed| name.range().max() < needed))
             {
                 let file = ReplicaFile {
                     level: Level::L0,

@@ -105,6 +105,7 @@ impl Worker {
             turn.snapshot = self.snapshot(shared)?;
         }
         turn.spooled = self.capture.last();
+        shared.update(|marks| marks.needs_from = self.capture.needs_from());
         Ok(turn)
     }
 
@@ -141,6 +142,9 @@ impl Worker {
         shared.spooled(sealed.txid());
         match sealed {
             Sealed::Incremental(txid) => tracing::debug!(%txid, "sealed"),
+            Sealed::Compared(txid) => {
+                tracing::info!(%txid, "sealed the pages that changed unseen");
+            }
             Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
         }
     }

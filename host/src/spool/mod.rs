@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
@@ -18,6 +19,7 @@ const FOLDER: &str = "ltx/0";
 /// The local files of one database.
 #[derive(Debug)]
 pub(crate) struct Spool {
+    meta: PathBuf,
     path: PathBuf,
     dir: Dir,
 }
@@ -68,9 +70,18 @@ impl Spool {
             Ok(dir)
         };
         match open() {
-            Ok(dir) => Ok(Self { path, dir }),
+            Ok(dir) => Ok(Self {
+                meta: meta.to_owned(),
+                path,
+                dir,
+            }),
             Err(error) => Err(failed("open", &path, error)),
         }
+    }
+
+    /// The state directory of the database.
+    pub(crate) fn meta(&self) -> &Path {
+        &self.meta
     }
 
     /// The names of the sealed files, oldest first.
@@ -153,6 +164,16 @@ impl Spool {
             .metadata(&text)
             .map(|metadata| metadata.len())
             .map_err(|error| failed("look at", &self.path.join(text), error))
+    }
+
+    /// The checksum that a sealed file states of itself, in its last bytes.
+    pub(crate) fn checksum(&self, name: FileName) -> Result<u64> {
+        let file = self.open_file(name)?;
+        let mut bytes = [0; 8];
+        let at = self.size(name)?.saturating_sub(bytes.len() as u64);
+        file.read_exact_at(&mut bytes, at)
+            .map_err(|error| failed("read", &self.path.join(name.to_string()), error))?;
+        Ok(u64::from_be_bytes(bytes))
     }
 
     /// Opens a sealed file for reading.
