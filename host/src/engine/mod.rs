@@ -5,6 +5,7 @@ mod directory;
 mod fleet;
 mod merge;
 mod reconcile;
+mod resend;
 mod status;
 mod upkeep;
 mod upload;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::{Level, Txid};
+use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
 use crate::policy::PolicyStats;
@@ -45,6 +45,9 @@ pub struct DatabaseStatus {
     pub snapshot: Option<Txid>,
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
+    /// Transactions that the replica has lost and that are not on the local disk any more, so that
+    /// a restore cannot lead past them. A new snapshot will; it is being made.
+    pub lost: Option<TxidRange>,
 }
 
 /// The state of everything that is replicated.
@@ -69,6 +72,8 @@ pub(crate) struct Marks {
     pub(crate) last_put_latency: Option<Duration>,
     /// The oldest local file that capture still needs.
     pub(crate) needs_from: Option<Txid>,
+    /// What a snapshot must lead past.
+    pub(crate) lost: Option<TxidRange>,
     write_lock_held_max: Duration,
 }
 
@@ -78,6 +83,8 @@ pub(crate) struct Marks {
 struct Catalogue {
     /// `None` until the replica was listed.
     files: Option<Vec<ReplicaFile>>,
+    /// Files that were written while the replica was being listed: the listing may lack them.
+    recent: Vec<ReplicaFile>,
     /// Grows with each change.
     version: u64,
 }
@@ -138,7 +145,11 @@ impl DatabaseShared {
         let snapshots = files.iter().filter(|file| file.level == Level::SNAPSHOT);
         let snapshot = snapshots.map(|file| file.range().max()).max();
         self.update(|marks| marks.snapshot = snapshot);
-        self.change_catalogue(|known| *known = Some(files));
+        self.change_catalogue(|catalogue| {
+            let mut files = files;
+            files.append(&mut catalogue.recent);
+            catalogue.files = Some(files);
+        });
     }
 
     /// A file was written to the replica and confirmed.
@@ -147,10 +158,9 @@ impl DatabaseShared {
             let last = Some(file.range().max());
             self.update(|marks| marks.snapshot = marks.snapshot.max(last));
         }
-        self.change_catalogue(|known| {
-            if let Some(known) = known {
-                known.push(file);
-            }
+        self.change_catalogue(|catalogue| match &mut catalogue.files {
+            Some(known) => known.push(file),
+            None => catalogue.recent.push(file),
         });
     }
 
@@ -160,8 +170,8 @@ impl DatabaseShared {
             return;
         }
         let gone: BTreeSet<_> = gone.iter().map(|file| (file.level, file.name)).collect();
-        self.change_catalogue(|known| {
-            if let Some(known) = known {
+        self.change_catalogue(|catalogue| {
+            if let Some(known) = &mut catalogue.files {
                 known.retain(|file| !gone.contains(&(file.level, file.name)));
             }
         });
@@ -169,7 +179,10 @@ impl DatabaseShared {
 
     /// What is known of the replica may be wrong: it is to be listed again.
     pub(crate) fn forget_catalogue(&self) {
-        self.change_catalogue(|known| *known = None);
+        self.change_catalogue(|catalogue| {
+            catalogue.files = None;
+            catalogue.recent.clear();
+        });
     }
 
     /// The files of the replica, if it was listed.
@@ -194,9 +207,9 @@ impl DatabaseShared {
         self.lock_catalogue().version
     }
 
-    fn change_catalogue(&self, change: impl FnOnce(&mut Option<Vec<ReplicaFile>>)) {
+    fn change_catalogue(&self, change: impl FnOnce(&mut Catalogue)) {
         let mut catalogue = self.lock_catalogue();
-        change(&mut catalogue.files);
+        change(&mut catalogue);
         catalogue.version = catalogue.version.wrapping_add(1);
     }
 
@@ -290,6 +303,7 @@ impl DatabaseShared {
             durable: marks.durable,
             snapshot: marks.snapshot,
             write_lock_held_max: marks.write_lock_held_max,
+            lost: marks.lost,
         }
     }
 

@@ -217,7 +217,10 @@ impl Worker {
             snapshots,
             snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
         };
-        let Some(reason) = self.policy.plan_snapshot(&facts) else {
+        let needed = marks
+            .lost
+            .map(|lost| format!("the replica has lost {lost}, and a restore must lead past it"));
+        let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
             return Ok(None);
         };
         // Commits that came since the last file must be in one before a snapshot can follow it.
