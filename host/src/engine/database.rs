@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::StreamExt as _;
 use lockkeeper_ltx::{FileName, Level, PageEncoding, Txid, TxidRange};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::absent::Absence;
 use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
 use super::upkeep::Upkeep;
@@ -17,7 +20,7 @@ use crate::capture::{Capture, CaptureOptions};
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
 use crate::spool::Spool;
-use crate::store::Replica;
+use crate::store::{Body, Replica};
 use crate::{Error, Result};
 
 /// How long a database that cannot be opened is left alone, at first and at most.
@@ -30,6 +33,9 @@ const STOP_TRIES: u32 = 3;
 /// How long the replica may take to be listed at the start.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Pieces of a file that wait to be written.
+const FETCH_QUEUE: usize = 4;
+
 /// What the handle asks of a database.
 pub(crate) enum Command {
     /// Seal everything that is committed; answers with the last sealed transaction.
@@ -40,17 +46,17 @@ pub(crate) enum Command {
 
 /// Whether the task was told to end, and how often it failed to do so in order.
 #[derive(Debug, Default)]
-struct Stop {
+pub(super) struct Stop {
     asked: bool,
     failures: u32,
 }
 
 impl Stop {
-    fn ask(&mut self) {
+    pub(super) fn ask(&mut self) {
         self.asked = true;
     }
 
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.asked
     }
 
@@ -81,7 +87,13 @@ impl Database {
         let mut stop = Stop::default();
         loop {
             let started = Instant::now();
-            let error = match self.replicate(&mut commands, &mut stop).await {
+            let replicated = async {
+                match self.while_absent(&mut commands, &mut stop).await? {
+                    Absence::Over => self.replicate(&mut commands, &mut stop).await,
+                    Absence::Stopped => Ok(()),
+                }
+            };
+            let error = match replicated.await {
                 Ok(()) => return self.shared.set_state(DatabaseState::Stopped),
                 Err(error) => error,
             };
@@ -192,7 +204,7 @@ impl Database {
         }
     }
 
-    async fn list(&self) -> Result<Remote> {
+    pub(super) async fn list(&self) -> Result<Remote> {
         let listing = tokio::time::timeout(LIST_TIMEOUT, self.replica.list_all());
         let files = listing
             .await
@@ -243,14 +255,7 @@ impl Database {
         let Some(body) = self.replica.get(Level::L0, name).await? else {
             return Ok((spool, Some(last)));
         };
-        let bytes = crate::store::collect(body).await?;
-        let spool = blocking(move || {
-            let mut draft = spool.create(last)?;
-            draft.write(&bytes)?;
-            draft.seal()?;
-            Ok(spool)
-        })
-        .await?;
+        let spool = fetch(spool, last, body).await?;
         Ok((spool, Some(last)))
     }
 
@@ -353,6 +358,34 @@ impl Database {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
+    }
+}
+
+/// Writes a file of the replica into the spool.
+async fn fetch(spool: Spool, txid: Txid, mut body: Body) -> Result<Spool> {
+    let (pieces, mut received) = mpsc::channel::<Bytes>(FETCH_QUEUE);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut draft = spool.create(txid)?;
+        while let Some(piece) = received.blocking_recv() {
+            draft.write(&piece)?;
+        }
+        // Whatever came, it counts only if it reads as a whole file.
+        draft.seal()?;
+        spool.verify(FileName::new(TxidRange::single(txid)))?;
+        Ok(spool)
+    });
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| {
+            Error::unavailable("the newest file of the replica broke off").with_source(error)
+        })?;
+        if pieces.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(pieces);
+    match writing.await {
+        Ok(spool) => spool,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockkeeper_ltx::PageEncoding;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::database::{Command, Database};
 use super::status::DatabaseShared;
 use super::watch::LogWatcher;
-use crate::Result;
 use crate::policy::{Policy, PolicyStats};
 use crate::settings::DatabaseSettings;
+use crate::{Error, Result};
 
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
@@ -43,6 +43,28 @@ pub(crate) struct Handle {
     pub(super) path: PathBuf,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) shared: Arc<DatabaseShared>,
+}
+
+impl Handle {
+    /// Returns when everything that is committed now is durable.
+    pub(super) async fn sync(&self) -> Result<()> {
+        let stopped = || Error::unavailable("replication has stopped");
+        let mut durable = self.shared.subscribe_durable();
+        loop {
+            let run = durable.borrow_and_update().run;
+            let (reply, answer) = oneshot::channel();
+            let sent = self.commands.send(Command::Sync(reply)).await;
+            sent.map_err(|_| stopped())?;
+            // Without an answer the database was about to be opened: it is asked again.
+            let Ok(spooled) = answer.await else { continue };
+            let spooled = spooled?;
+            let reached = durable.wait_for(|it| it.run != run || it.txid >= spooled);
+            // A run that began meanwhile may have numbered the transactions anew.
+            if reached.await.map_err(|_| stopped())?.run == run {
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl Fleet {

@@ -1,5 +1,6 @@
 //! Drives the replication of every database of one configuration.
 
+mod absent;
 mod database;
 mod directory;
 mod fleet;
@@ -19,7 +20,6 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinHandle;
 
-use self::database::Command;
 pub(crate) use self::fleet::Common;
 use self::fleet::{Fleet, Handle};
 pub use self::status::{DatabaseState, DatabaseStatus, Status};
@@ -112,21 +112,9 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync(&self) -> Result<()> {
-        let stopped = || Error::unavailable("replication has stopped");
-        let mut targets = Vec::new();
-        for handle in self.fleet.members() {
-            let (reply, answer) = oneshot::channel();
-            let sent = handle.commands.send(Command::Sync(reply)).await;
-            sent.map_err(|_| stopped())?;
-            targets.push((handle, answer));
-        }
-        for (handle, answer) in targets {
-            let spooled = answer.await.map_err(|_| stopped())??;
-            let mut durable = handle.shared.subscribe_durable();
-            let reached = durable.wait_for(|durable| *durable >= spooled).await;
-            reached.map_err(|_| stopped())?;
-        }
-        Ok(())
+        let members = self.fleet.members();
+        let all = members.iter().map(Handle::sync);
+        futures::future::try_join_all(all).await.map(drop)
     }
 
     /// How far each database is.

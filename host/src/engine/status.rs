@@ -17,6 +17,9 @@ use crate::policy::PolicyStats;
 pub enum DatabaseState {
     /// Opening the database and comparing it with its replica.
     Starting,
+    /// There is no such file: it was not made yet, or it was removed. What was captured of it is
+    /// sent, and it is waited for.
+    Absent,
     /// Commits are captured and sent.
     Replicating,
     /// Capture works, but the replica does not take what was captured; it is tried again.
@@ -45,6 +48,10 @@ pub struct DatabaseStatus {
     pub snapshot: Option<Txid>,
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
+    /// The last transaction of a past that the database no longer has: it came back older than what
+    /// was captured of it, after a power cut or because an older copy was put in its place. That past
+    /// can be restored as this transaction for as long as the replica keeps it.
+    pub undone: Option<Txid>,
     /// Transactions that the replica has lost and that are not on the local disk any more, so that
     /// a restore cannot lead past them. A new snapshot will; it is being made.
     pub lost: Option<TxidRange>,
@@ -72,6 +79,7 @@ pub(crate) struct Marks {
     pub(crate) last_put_latency: Option<Duration>,
     /// The oldest local file that capture still needs.
     pub(crate) needs_from: Option<Txid>,
+    pub(crate) undone: Option<Txid>,
     /// What a snapshot must lead past.
     pub(crate) lost: Option<TxidRange>,
     write_lock_held_max: Duration,
@@ -98,7 +106,15 @@ pub(crate) struct DatabaseShared {
     state: Mutex<DatabaseState>,
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
-    durable: watch::Sender<Option<Txid>>,
+    durable: watch::Sender<Durable>,
+}
+
+/// How far the replica came, in one run of replication.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Durable {
+    /// Grows with each start of the task: transactions may be numbered anew then.
+    pub(crate) run: u64,
+    pub(crate) txid: Option<Txid>,
 }
 
 impl DatabaseShared {
@@ -110,7 +126,7 @@ impl DatabaseShared {
             state: Mutex::new(DatabaseState::Starting),
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
-            durable: watch::Sender::new(None),
+            durable: watch::Sender::new(Durable::default()),
         }
     }
 
@@ -126,6 +142,11 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
         }
         self.spooled.send_replace(spooled);
+        let txid = self.lock().durable;
+        self.durable.send_modify(|durable| {
+            durable.run = durable.run.wrapping_add(1);
+            durable.txid = txid;
+        });
     }
 
     /// The replica was listed at the start of a run: these files are in it, and uploads go on after
@@ -137,7 +158,7 @@ impl DatabaseShared {
             marks.durable = durable;
             marks.consecutive_failures = 0;
         }
-        self.durable.send_replace(durable);
+        self.durable.send_modify(|known| known.txid = durable);
     }
 
     /// The replica was listed again.
@@ -239,7 +260,7 @@ impl DatabaseShared {
             marks.last_put_latency = Some(latency);
             marks.consecutive_failures = 0;
         }
-        self.durable.send_replace(Some(txid));
+        self.durable.send_modify(|known| known.txid = Some(txid));
     }
 
     pub(crate) fn checkpointed(&self, held: Duration) {
@@ -251,7 +272,7 @@ impl DatabaseShared {
         self.spooled.subscribe()
     }
 
-    pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Option<Txid>> {
+    pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Durable> {
         self.durable.subscribe()
     }
 
@@ -303,6 +324,7 @@ impl DatabaseShared {
             durable: marks.durable,
             snapshot: marks.snapshot,
             write_lock_held_max: marks.write_lock_held_max,
+            undone: marks.undone,
             lost: marks.lost,
         }
     }

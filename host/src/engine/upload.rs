@@ -79,7 +79,7 @@ impl Uploads<'_> {
         }
     }
 
-    async fn send_files(&self) -> Result<()> {
+    pub(super) async fn send_files(&self) -> Result<()> {
         let mut spooled = self.shared.subscribe_spooled();
         let mut ended = self.ended.clone();
         loop {

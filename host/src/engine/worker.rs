@@ -77,8 +77,14 @@ impl Worker {
     /// Seals what was committed and does what else is due.
     pub(crate) fn turn(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Turn> {
         if !self.capture.is_in_place() {
+            // What was committed before is still in the files that are open here.
+            if let Err(error) = self.seal(shared) {
+                tracing::warn!(%error, "the end of a database that was replaced is lost");
+            }
+            self.capture.keep_hashes();
             return Err(crate::Error::unavailable(format!(
-                "the database {} was replaced or removed while it was replicated",
+                "the database {} or its log was replaced or removed while it was replicated; \
+                 replication starts again with what is there now",
                 self.settings.path.display()
             )));
         }
@@ -105,7 +111,10 @@ impl Worker {
             turn.snapshot = self.snapshot(shared)?;
         }
         turn.spooled = self.capture.last();
-        shared.update(|marks| marks.needs_from = self.capture.needs_from());
+        shared.update(|marks| {
+            marks.needs_from = self.capture.needs_from();
+            marks.undone = self.capture.undone().or(marks.undone);
+        });
         Ok(turn)
     }
 
