@@ -8,6 +8,7 @@ mod merge;
 mod reconcile;
 mod resend;
 mod status;
+mod takeover;
 mod upkeep;
 mod upload;
 mod watch;

@@ -49,8 +49,8 @@ pub struct DatabaseStatus {
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
     /// The last transaction of a past that the database no longer has: it came back older than what
-    /// was captured of it, after a power cut or because an older copy was put in its place. That past
-    /// can be restored as this transaction for as long as the replica keeps it.
+    /// was captured of it, after a power cut or because an older copy was put in its place. That
+    /// past can be restored as this transaction for as long as the replica keeps it.
     pub undone: Option<Txid>,
     /// Transactions that the replica has lost and that are not on the local disk any more, so that
     /// a restore cannot lead past them. A new snapshot will; it is being made.
@@ -82,6 +82,9 @@ pub(crate) struct Marks {
     pub(crate) undone: Option<Txid>,
     /// What a snapshot must lead past.
     pub(crate) lost: Option<TxidRange>,
+    /// The transaction from which on the database has another page size, while no snapshot was sent
+    /// that begins with it.
+    pub(crate) page_size_changed: Option<Txid>,
     write_lock_held_max: Duration,
 }
 
@@ -106,6 +109,7 @@ pub(crate) struct DatabaseShared {
     state: Mutex<DatabaseState>,
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
+    snapshot: watch::Sender<Option<Txid>>,
     durable: watch::Sender<Durable>,
 }
 
@@ -126,6 +130,7 @@ impl DatabaseShared {
             state: Mutex::new(DatabaseState::Starting),
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
+            snapshot: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
         }
     }
@@ -178,6 +183,7 @@ impl DatabaseShared {
         if file.level == Level::SNAPSHOT {
             let last = Some(file.range().max());
             self.update(|marks| marks.snapshot = marks.snapshot.max(last));
+            self.snapshot.send_replace(last);
         }
         self.change_catalogue(|catalogue| match &mut catalogue.files {
             Some(known) => known.push(file),
@@ -270,6 +276,11 @@ impl DatabaseShared {
 
     pub(crate) fn subscribe_spooled(&self) -> watch::Receiver<Option<Txid>> {
         self.spooled.subscribe()
+    }
+
+    /// The snapshots that were sent in this run.
+    pub(crate) fn subscribe_snapshot(&self) -> watch::Receiver<Option<Txid>> {
+        self.snapshot.subscribe()
     }
 
     pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Durable> {

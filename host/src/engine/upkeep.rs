@@ -15,8 +15,9 @@ use lockkeeper_ltx::{Level, PageEncoding};
 use tokio::sync::Semaphore;
 
 use super::database::blocking;
+use super::merge::{self, Merged};
+use super::resend;
 use super::status::DatabaseShared;
-use super::{merge, resend};
 use crate::policy::Policy;
 use crate::settings::LifeSettings;
 use crate::spool::Spool;
@@ -160,7 +161,17 @@ impl Upkeep<'_> {
         let permit = self.long_work.acquire().await;
         let _permit =
             permit.map_err(|error| Error::internal("the engine ended").with_source(error))?;
-        let file = merge::run(self.replica, &self.spool, merge, self.encoding).await?;
+        let mut merge = merge.clone();
+        let file = loop {
+            match merge::run(self.replica, &self.spool, &merge, self.encoding).await? {
+                Merged::Done(file) => break file,
+                Merged::Cut(count) => {
+                    let before = merge.first(count);
+                    merge = before
+                        .ok_or_else(|| Error::internal("a merge was cut before its first file"))?;
+                }
+            }
+        };
         tracing::debug!(
             replica = %self.replica, level = %file.level, name = %file.name, bytes = file.size,
             inputs = merge.inputs().len(), "merged"

@@ -7,7 +7,7 @@ use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts
 use lockkeeper_ltx::Txid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::status::DatabaseShared;
+use super::status::{DatabaseShared, Marks};
 use crate::Result;
 use crate::capture::{Capture, Sealed, Snapshot};
 use crate::clock;
@@ -203,8 +203,9 @@ impl Worker {
         let asked_just_now = self
             .snapshot_asked
             .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
+        let needed = needed_snapshot(&marks);
         // Nothing new since the last one: nothing to ask.
-        if marks.durable.is_none() || marks.snapshot >= marks.durable {
+        if needed.is_none() && (marks.durable.is_none() || marks.snapshot >= marks.durable) {
             return Ok(None);
         }
         if marks.snapshot_running || asked_just_now {
@@ -226,9 +227,6 @@ impl Worker {
             snapshots,
             snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
         };
-        let needed = marks
-            .lost
-            .map(|lost| format!("the replica has lost {lost}, and a restore must lead past it"));
         let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
             return Ok(None);
         };
@@ -240,6 +238,14 @@ impl Worker {
             (snapshot, permit)
         }))
     }
+}
+
+/// Why a snapshot must be taken whatever the policy says.
+fn needed_snapshot(marks: &Marks) -> Option<String> {
+    let lost = marks.lost;
+    let lost = lost.map(|lost| format!("the replica has lost {lost}; a restore must lead past it"));
+    let changed = marks.page_size_changed;
+    lost.or(changed.map(|txid| format!("the page size of the database changed with {txid}")))
 }
 
 fn number(txid: Option<Txid>) -> u64 {
