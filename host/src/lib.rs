@@ -49,7 +49,7 @@ pub mod store;
 pub use builder::{Builder, PageEncoding};
 pub use configuration::{Configuration, LogFormat, Logging};
 pub use daemon::{Daemon, Replication};
-pub use engine::{DatabaseState, DatabaseStatus, Lockkeeper, Status};
+pub use engine::{DatabaseState, DatabaseStatus, Lockkeeper, LogHeld, Status};
 pub use error::{Error, ErrorKind, Result};
 
 /// The example of the README is compiled with the tests.

@@ -133,11 +133,14 @@ pub(super) fn log_state(connection: &Connection) -> Result<WalIndexHeader> {
 }
 
 /// Runs a checkpoint. `false` if a reader or another checkpoint kept it from finishing.
+///
+/// It waits for nobody: while it waited for a reader to end, it would keep writers out.
 pub(super) fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Result<bool> {
     let mode = match mode {
         CheckpointMode::Passive => ffi::SQLITE_CHECKPOINT_PASSIVE,
         CheckpointMode::Truncate => ffi::SQLITE_CHECKPOINT_TRUNCATE,
     };
+    let wait = BusyTimeout::off(connection)?;
     let (mut frames, mut backfilled): (c_int, c_int) = (-1, -1);
     // SAFETY: the handle is open and both out-pointers outlive the call.
     let code = unsafe {
@@ -149,10 +152,40 @@ pub(super) fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Resul
             &raw mut backfilled,
         )
     };
+    drop(wait);
     match code {
         ffi::SQLITE_OK => Ok(frames == backfilled),
         ffi::SQLITE_BUSY => Ok(false),
         _ => Err(sqlite_error("cannot checkpoint the log", code)),
+    }
+}
+
+/// The busy timeout of a connection, turned off for as long as this lives.
+struct BusyTimeout<'a> {
+    connection: &'a Connection,
+    configured: Duration,
+}
+
+impl<'a> BusyTimeout<'a> {
+    fn off(connection: &'a Connection) -> Result<Self> {
+        let fail = |error: rusqlite::Error| {
+            Error::unavailable("cannot set the busy timeout").with_source(error)
+        };
+        let configured: u32 = connection
+            .query_row("PRAGMA busy_timeout", [], |row| row.get(0))
+            .map_err(fail)?;
+        connection.busy_timeout(Duration::ZERO).map_err(fail)?;
+        Ok(Self {
+            connection,
+            configured: Duration::from_millis(configured.into()),
+        })
+    }
+}
+
+impl Drop for BusyTimeout<'_> {
+    fn drop(&mut self) {
+        // It was set before, so it can be set again.
+        let _ = self.connection.busy_timeout(self.configured);
     }
 }
 

@@ -22,6 +22,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockkeeper_ltx::wal::FRAME_HEADER_LEN;
 use lockkeeper_ltx::{PageEncoding, PageSize, Txid};
 use rusqlite::Connection;
 
@@ -216,6 +217,13 @@ impl Capture {
         Ok(!is_same_log || u64::from(state.frames) != position.frames())
     }
 
+    /// Committed frames in the log, and their bytes.
+    pub(crate) fn log_size(&self) -> Result<(u32, u64)> {
+        let frames = connection::log_state(&self.control)?.frames;
+        let frame_len = u64::from(self.page_size.get()).saturating_add(FRAME_HEADER_LEN as u64);
+        Ok((frames, u64::from(frames).saturating_mul(frame_len)))
+    }
+
     /// Committed frames that are not yet copied into the database.
     pub(crate) fn wal_pages(&self) -> Result<u32> {
         connection::log_state(&self.control).map(|s| s.frames.saturating_sub(s.backfilled))
@@ -265,10 +273,12 @@ impl Capture {
 
     /// Replaces the pin by one at the end of the log. The old one goes last, so that the log is
     /// held without a gap where it was held.
-    fn repin(&mut self) -> Result<()> {
+    /// Returns how long other writers were kept out for it.
+    fn repin(&mut self) -> Result<Duration> {
         let pin = Pin::take(&self.options, &self.control, &self.writer)?;
+        let held = pin.write_lock_held;
         self.pin = Some(pin);
-        Ok(())
+        Ok(held)
     }
 
     fn failed(&self, what: &str, error: rusqlite::Error) -> Error {

@@ -1,5 +1,7 @@
 //! Holding the log: a read transaction whose mark keeps it from being restarted.
 
+use std::time::{Duration, Instant};
+
 use lockkeeper_ltx::WalIndexHeader;
 use rusqlite::Connection;
 
@@ -11,7 +13,11 @@ use crate::{Error, Result};
 const TRIES: u32 = 100;
 
 /// An open read transaction.
-pub(super) struct Pin(Connection);
+pub(super) struct Pin {
+    connection: Connection,
+    /// How long other writers were kept out for it.
+    pub(super) write_lock_held: Duration,
+}
 
 impl Pin {
     /// Takes a read mark at the end of the log and proves that it holds the log.
@@ -30,10 +36,11 @@ impl Pin {
             Error::unavailable(format!("cannot hold the log of {}", path.display()))
                 .with_source(error)
         };
+        let mut write_lock_held = Duration::ZERO;
         for _ in 0..TRIES {
             let before = connection::log_state(control)?;
             if before.backfilled == before.frames {
-                bump(writer).map_err(failed)?;
+                write_lock_held = write_lock_held.max(bump(writer).map_err(failed)?);
                 continue;
             }
             pin.execute_batch("BEGIN").map_err(failed)?;
@@ -41,7 +48,10 @@ impl Pin {
                 .map_err(failed)?;
             let after = connection::log_state(control)?;
             if holds(&before, &after) {
-                return Ok(Self(pin));
+                return Ok(Self {
+                    connection: pin,
+                    write_lock_held,
+                });
             }
             pin.execute_batch("ROLLBACK").map_err(failed)?;
         }
@@ -52,7 +62,7 @@ impl Pin {
     }
 
     pub(super) fn connection(&self) -> &Connection {
-        &self.0
+        &self.connection
     }
 }
 
@@ -64,10 +74,19 @@ fn holds(before: &WalIndexHeader, after: &WalIndexHeader) -> bool {
         && after.backfilled < before.frames
 }
 
-/// Commits one small change of our own, which leaves a frame in the log.
-fn bump(writer: &Connection) -> rusqlite::Result<()> {
-    writer.execute_batch(
+/// Commits one small change of our own, which leaves a frame in the log. Returns how long other
+/// writers were kept out.
+fn bump(writer: &Connection) -> rusqlite::Result<Duration> {
+    writer.execute_batch("BEGIN IMMEDIATE")?;
+    let since = Instant::now();
+    let changed = writer.execute_batch(
         "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1)
-         ON CONFLICT (id) DO UPDATE SET seq = seq + 1",
-    )
+         ON CONFLICT (id) DO UPDATE SET seq = seq + 1;
+         COMMIT",
+    );
+    if changed.is_err() {
+        // What failed is told; the lock must not stay.
+        let _ = writer.execute_batch("ROLLBACK");
+    }
+    changed.map(|()| since.elapsed())
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod checkpoints;
 mod unseen;
 
 struct Fixture {

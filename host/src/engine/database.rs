@@ -264,7 +264,6 @@ impl Database {
             batching = turn.wait < self.settings.monitor_interval;
             next = Instant::now() + turn.wait;
             if let Some(snapshot) = turn.snapshot {
-                self.shared.update(|marks| marks.snapshot_running = true);
                 // The channel has room: no second snapshot is taken while one runs.
                 let _ = snapshots.try_send(snapshot);
             }

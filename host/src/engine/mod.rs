@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::fleet::Common;
 use self::fleet::{Fleet, Handle};
-pub use self::status::{DatabaseState, DatabaseStatus, Status};
+pub use self::status::{DatabaseState, DatabaseStatus, LogHeld, Status};
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
 use crate::configuration::Entry;

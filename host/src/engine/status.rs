@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
@@ -48,6 +48,17 @@ pub struct DatabaseStatus {
     pub snapshot: Option<Txid>,
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
+    /// The bytes of the log that hold committed transactions, and how many there ever were since
+    /// replication began. While a snapshot is read from the database, the log can only grow.
+    pub log_bytes: u64,
+    /// See `log_bytes`.
+    pub log_bytes_max: u64,
+    /// Set while the log is too large and cannot be emptied: a connection of the application, or of
+    /// another program, keeps a read transaction open. End that transaction. Writers are not
+    /// blocked, and nothing is lost, but the disk fills.
+    pub log_held: Option<LogHeld>,
+    /// Why nothing is deleted from the replica at the moment, if retention is on.
+    pub deletion_paused: Option<String>,
     /// The last transaction of a past that the database no longer has: it came back older than what
     /// was captured of it, after a power cut or because an older copy was put in its place. That
     /// past can be restored as this transaction for as long as the replica keeps it.
@@ -55,6 +66,16 @@ pub struct DatabaseStatus {
     /// Transactions that the replica has lost and that are not on the local disk any more, so that
     /// a restore cannot lead past them. A new snapshot will; it is being made.
     pub lost: Option<TxidRange>,
+}
+
+/// A log that cannot be emptied although it is larger than `truncate-page-n` allows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LogHeld {
+    /// Since when that is so.
+    pub since: SystemTime,
+    /// How large the log was when it was last looked at, in bytes.
+    pub bytes: u64,
 }
 
 /// The state of everything that is replicated.
@@ -75,6 +96,14 @@ pub(crate) struct Marks {
     /// The newest snapshot of the replica, as far as it was listed.
     pub(crate) snapshot: Option<Txid>,
     pub(crate) snapshot_running: bool,
+    /// A snapshot was given up because the log grew: the next is made from files of the replica.
+    pub(crate) snapshot_given_up: bool,
+    /// Why a snapshot is to be made from files of the replica now.
+    pub(crate) snapshot_from_files: Option<String>,
+    pub(crate) log_bytes: u64,
+    pub(crate) log_bytes_max: u64,
+    pub(crate) log_held: Option<LogHeld>,
+    pub(crate) deletion_paused: Option<String>,
     pub(crate) consecutive_failures: u32,
     pub(crate) last_put_latency: Option<Duration>,
     /// The oldest local file that capture still needs.
@@ -144,6 +173,7 @@ impl DatabaseShared {
             marks.spooled = spooled;
             marks.durable = marks.durable.min(spooled);
             marks.snapshot_running = false;
+            marks.snapshot_from_files = None;
             marks.consecutive_failures = 0;
         }
         self.spooled.send_replace(spooled);
@@ -335,6 +365,10 @@ impl DatabaseShared {
             durable: marks.durable,
             snapshot: marks.snapshot,
             write_lock_held_max: marks.write_lock_held_max,
+            log_bytes: marks.log_bytes,
+            log_bytes_max: marks.log_bytes_max,
+            log_held: marks.log_held,
+            deletion_paused: marks.deletion_paused,
             undone: marks.undone,
             lost: marks.lost,
         }

@@ -81,6 +81,7 @@ impl Upkeep<'_> {
     /// Merges and deletes what is due. Returns whether anything was.
     async fn pass(&self) -> Result<bool> {
         self.make_good().await?;
+        self.snapshot_from_files().await?;
         let merged = self.merge_levels().await?;
         let deleted = self.delete().await?;
         self.prune_local().await?;
@@ -122,6 +123,25 @@ impl Upkeep<'_> {
         let files = self.replica.list_all().await?;
         self.shared.listed(files.clone());
         Ok(Inventory::new(files))
+    }
+
+    /// Makes the snapshot that could not be read from the database for as long as its store took.
+    async fn snapshot_from_files(&self) -> Result<()> {
+        let Some(reason) = self.shared.marks().snapshot_from_files else {
+            return Ok(());
+        };
+        if let Some(merge) = Merge::snapshot(&self.inventory().await?) {
+            tracing::info!(
+                replica = %self.replica, txid = %merge.range().max(), %reason,
+                "snapshot from files of the replica"
+            );
+            self.merge(&merge).await?;
+        }
+        self.shared.update(|marks| {
+            marks.snapshot_from_files = None;
+            marks.snapshot_given_up = false;
+        });
+        Ok(())
     }
 
     async fn merge_levels(&self) -> Result<bool> {
@@ -191,14 +211,12 @@ impl Upkeep<'_> {
         });
         let review = match review {
             Ok(review) => review,
-            Err(Pause::Disabled) => return Ok(false),
-            // A replica without a whole chain yet is young, not damaged.
-            Err(Pause::Unrestorable(_)) if inventory.files().is_empty() => return Ok(false),
             Err(pause) => {
-                tracing::warn!(replica = %self.replica, code = pause.code(), %pause, "nothing is deleted");
+                self.paused(&pause, inventory.files().is_empty());
                 return Ok(false);
             }
         };
+        self.shared.update(|marks| marks.deletion_paused = None);
         // Everything is needed: nothing to ask.
         let facts = review.facts();
         if facts.files.iter().all(|held| held.need.is_some()) {
@@ -211,6 +229,20 @@ impl Upkeep<'_> {
         }
         self.shared.removed(&deletions.files);
         Ok(!deletions.files.is_empty())
+    }
+
+    /// Says once why nothing is deleted. That retention is off was decided, and a replica without a
+    /// whole chain yet is young, not damaged.
+    fn paused(&self, pause: &Pause, is_empty: bool) {
+        let is_expected =
+            matches!(pause, Pause::Disabled) || is_empty && matches!(pause, Pause::Unrestorable(_));
+        let why = (!is_expected).then(|| pause.to_string());
+        let known = self.shared.marks().deletion_paused;
+        // The numbers in it change; what is wrong is the same.
+        if why.is_some() && known.is_none() {
+            tracing::warn!(replica = %self.replica, code = pause.code(), %pause, "nothing is deleted");
+        }
+        self.shared.update(|marks| marks.deletion_paused = why);
     }
 
     /// Local copies go when the replica has them in level 1, they are no longer young, and the page

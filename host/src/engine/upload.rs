@@ -220,15 +220,27 @@ impl Uploads<'_> {
 
     /// A snapshot that fails is not lost work to grieve for: the policy asks again.
     async fn send_snapshots(&self, mut snapshots: mpsc::Receiver<PermittedSnapshot>) {
-        while let Some((snapshot, _permit)) = snapshots.recv().await {
+        while let Some(PermittedSnapshot {
+            snapshot,
+            permit,
+            give_up,
+        }) = snapshots.recv().await
+        {
             let txid = snapshot.txid;
-            match put_snapshot(self.replica, snapshot).await {
+            let sent = tokio::select! {
+                sent = put_snapshot(self.replica, snapshot) => sent,
+                _ = give_up => Err(Error::unavailable(
+                    "the store takes it too slowly, and meanwhile the log cannot be emptied",
+                )),
+            };
+            match sent {
                 Ok(file) => {
                     tracing::info!(%txid, bytes = file.size, "snapshot durable");
                     self.shared.added(file);
                 }
                 Err(error) => tracing::warn!(%txid, %error, "snapshot failed; it is tried again"),
             }
+            drop(permit);
             self.shared.update(|marks| marks.snapshot_running = false);
         }
         // The files decide when everything is sent.

@@ -1,13 +1,13 @@
 //! One turn of a database: look, decide, seal, checkpoint. Runs on a blocking thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
 use lockkeeper_ltx::Txid;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::status::{DatabaseShared, Marks};
+use super::status::{DatabaseShared, LogHeld, Marks};
 use crate::Result;
 use crate::capture::{Capture, Sealed, Snapshot};
 use crate::clock;
@@ -26,6 +26,8 @@ pub(crate) struct Worker {
     written_since_checkpoint: bool,
     /// When a snapshot was last proposed but could not be taken, or was taken.
     snapshot_asked: Option<Instant>,
+    /// The snapshot that holds the log, if one does.
+    hold: Option<Hold>,
     /// Snapshots and merges that may run at a time, over all databases.
     long_work: Arc<Semaphore>,
 }
@@ -49,8 +51,24 @@ pub(crate) struct Turn {
 }
 
 /// A snapshot and the permission to send it.
-pub(crate) type PermittedSnapshot = (Snapshot, OwnedSemaphorePermit);
+pub(crate) struct PermittedSnapshot {
+    pub(super) snapshot: Snapshot,
+    pub(super) permit: OwnedSemaphorePermit,
+    /// Ends when the snapshot must let go of the log.
+    pub(super) give_up: oneshot::Receiver<()>,
+}
 
+/// A snapshot that is being sent. Dropped, it is given up.
+struct Hold {
+    since: Instant,
+    _give_up: oneshot::Sender<()>,
+}
+
+/// How long a snapshot may hold back a checkpoint that is due.
+const SNAPSHOT_HOLD_MAX: Duration = Duration::from_secs(300);
+/// How large a log may become, in pages, while a snapshot holds it or a checkpoint cannot empty it,
+/// if `truncate-page-n` does not say: half a gigabyte of pages of 4 KiB.
+const LOG_PAGES_MAX: u32 = 121_359;
 /// How soon a snapshot is asked for again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -70,6 +88,7 @@ impl Worker {
             last_checkpoint: Instant::now(),
             written_since_checkpoint: false,
             snapshot_asked: None,
+            hold: None,
             long_work,
         }
     }
@@ -107,6 +126,7 @@ impl Worker {
             }
         }
         if kind == TurnKind::Regular {
+            self.look_at_log(shared)?;
             self.checkpoint(shared)?;
             turn.snapshot = self.snapshot(shared)?;
         }
@@ -158,6 +178,57 @@ impl Worker {
         }
     }
 
+    /// Keeps the log within its bound while a snapshot is sent.
+    fn look_at_log(&mut self, shared: &DatabaseShared) -> Result<()> {
+        let (pages, bytes) = self.capture.log_size()?;
+        let is_running = shared.marks().snapshot_running;
+        shared.update(|marks| {
+            marks.log_bytes = bytes;
+            marks.log_bytes_max = marks.log_bytes_max.max(bytes);
+        });
+        let Some(hold) = self.hold.take_if(|_| is_running) else {
+            self.hold = None;
+            return Ok(());
+        };
+        let due = self.last_checkpoint.elapsed() > self.settings.checkpoint_interval;
+        let is_too_long = hold.since.elapsed() > SNAPSHOT_HOLD_MAX && due;
+        if pages < self.log_pages_max() && !is_too_long {
+            self.hold = Some(hold);
+            return Ok(());
+        }
+        tracing::warn!(
+            database = %self.settings.path.display(), log_bytes = bytes,
+            "a snapshot is given up so that the log can be emptied; it is made from files of the \
+             replica instead"
+        );
+        shared.update(|marks| marks.snapshot_given_up = true);
+        Ok(())
+    }
+
+    fn log_pages_max(&self) -> u32 {
+        match self.settings.truncate_pages {
+            0 => LOG_PAGES_MAX,
+            pages => pages,
+        }
+    }
+
+    /// Alarms if a log that is too large could not be emptied, and ends the alarm.
+    fn watch_log(&self, shared: &DatabaseShared) -> Result<()> {
+        let (pages, bytes) = self.capture.log_size()?;
+        let held = shared.marks().log_held;
+        let is_held = pages >= self.log_pages_max() && self.capture.wal_pages()? > 0;
+        if is_held && held.is_none() {
+            tracing::error!(
+                database = %self.settings.path.display(), log_bytes = bytes,
+                "the log cannot be emptied and grows: a connection keeps a read transaction open; \
+                 end it"
+            );
+        }
+        let since = held.map_or_else(SystemTime::now, |held| held.since);
+        shared.update(|marks| marks.log_held = is_held.then_some(LogHeld { since, bytes }));
+        Ok(())
+    }
+
     fn checkpoint(&mut self, shared: &DatabaseShared) -> Result<()> {
         if !self.written_since_checkpoint {
             return Ok(());
@@ -191,6 +262,7 @@ impl Worker {
             held_us = u64::try_from(report.write_lock_held.as_micros()).unwrap_or(u64::MAX),
             "checkpoint"
         );
+        self.watch_log(shared)?;
         // Our own small commit after it is sent along, and does not count as the application's.
         while let Some(sealed) = self.capture.seal_next()? {
             self.sealed(shared, sealed);
@@ -230,12 +302,26 @@ impl Worker {
         let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
             return Ok(None);
         };
+        if marks.snapshot_given_up && marks.lost.is_none() && marks.page_size_changed.is_none() {
+            shared.update(|marks| marks.snapshot_from_files = Some(reason));
+            return Ok(None);
+        }
         // Commits that came since the last file must be in one before a snapshot can follow it.
         self.seal(shared)?;
-        let snapshot = self.capture.snapshot()?;
-        Ok(snapshot.map(|snapshot| {
-            tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
-            (snapshot, permit)
+        let Some(snapshot) = self.capture.snapshot()? else {
+            return Ok(None);
+        };
+        tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
+        let (sender, give_up) = oneshot::channel();
+        self.hold = Some(Hold {
+            since: Instant::now(),
+            _give_up: sender,
+        });
+        shared.update(|marks| marks.snapshot_running = true);
+        Ok(Some(PermittedSnapshot {
+            snapshot,
+            permit,
+            give_up,
         }))
     }
 }

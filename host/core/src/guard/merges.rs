@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lockkeeper_ltx::{Level, TxidRange};
+use lockkeeper_ltx::{Level, Txid, TxidRange};
 
 use crate::compaction::MERGE_INPUTS_MAX;
-use crate::inventory::ReplicaFile;
+use crate::inventory::{Inventory, ReplicaFile};
 use crate::policy::{CompactionFacts, CompactionProposal};
+use crate::restore::{self, Target};
 
 /// At most this many merges come from one answer: enough for everything that can wait for one
 /// level, see [`crate::waiting::WAITING_MAX`].
@@ -21,7 +22,25 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// The level to write, from 1 to 8.
+    /// A new snapshot from files that the replica has: its newest snapshot, or whatever starts the
+    /// database, and what continues it. `None` if nothing does, or the replica has a hole before
+    /// its end: a snapshot must be taken from the database then.
+    ///
+    /// At most [`MERGE_INPUTS_MAX`] files are taken; what is left over waits for the next.
+    #[must_use]
+    pub fn snapshot(inventory: &Inventory) -> Option<Self> {
+        let plan = restore::plan(inventory.files(), Target::Latest).ok()?;
+        let files = plan.files().iter().copied();
+        let inputs: Vec<ReplicaFile> = files.take(MERGE_INPUTS_MAX).collect();
+        let last = inputs.last().filter(|_| inputs.len() > 1)?.range().max();
+        Some(Self {
+            level: Level::SNAPSHOT,
+            range: TxidRange::new(Txid::FIRST, last)?,
+            inputs,
+        })
+    }
+
+    /// The level to write: from 1 to 8, or that of snapshots.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
@@ -33,7 +52,8 @@ impl Merge {
         self.range
     }
 
-    /// The files to read, oldest first; from 1 to [`MERGE_INPUTS_MAX`], all of the level below.
+    /// The files to read, oldest first; from 1 to [`MERGE_INPUTS_MAX`]. For levels 1 to 8 all are of
+    /// the level below.
     #[must_use]
     pub fn inputs(&self) -> &[ReplicaFile] {
         &self.inputs
@@ -149,6 +169,38 @@ mod tests {
     use crate::compaction;
     use crate::inventory::testing::{inventory, level, range};
     use crate::levels::Levels;
+
+    #[track_caller]
+    fn check_snapshot(files: &[(u8, u64, u64)], expected: Option<(usize, u64)>) {
+        let files: Vec<_> = files
+            .iter()
+            .map(|&(n, min, max)| (n, min, max, 0))
+            .collect();
+        let merge = Merge::snapshot(&inventory(&files));
+        let found = merge
+            .as_ref()
+            .map(|it| (it.inputs().len(), it.range().max().get()));
+        assert_eq!(found, expected);
+        assert!(merge.is_none_or(|it| it.level() == Level::SNAPSHOT && it.range().is_snapshot()));
+    }
+
+    #[test]
+    fn a_snapshot_is_made_of_what_a_restore_would_read() {
+        check_snapshot(&[(9, 1, 4), (0, 4, 4), (1, 2, 6), (0, 7, 7)], Some((3, 7)));
+        check_snapshot(&[(0, 1, 1), (0, 2, 2)], Some((2, 2)));
+        let many: Vec<_> = (1..=MERGE_INPUTS_MAX as u64 + 9)
+            .map(|n| (0, n, n))
+            .collect();
+        check_snapshot(&many, Some((MERGE_INPUTS_MAX, MERGE_INPUTS_MAX as u64)));
+    }
+
+    #[test]
+    fn no_snapshot_is_made_of_nothing_new_or_across_a_hole() {
+        check_snapshot(&[(9, 1, 4)], None);
+        check_snapshot(&[(9, 1, 4), (0, 4, 4)], None);
+        check_snapshot(&[(9, 1, 4), (0, 6, 6)], None);
+        check_snapshot(&[(0, 2, 2), (0, 3, 3)], None);
+    }
 
     const FILES: [(u8, u64, u64, u64); 5] = [
         (9, 1, 1, 0),

@@ -1,0 +1,98 @@
+//! What a checkpoint does to others who use the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use super::super::checkpoint::BARRIER_FRAMES_MAX;
+use super::*;
+
+/// A connection that commits all the time, on a thread of its own.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    commits: Arc<AtomicU32>,
+    thread: JoinHandle<rusqlite::Result<()>>,
+}
+
+impl Writer {
+    fn start(fixture: &Fixture, bytes: u32, busy_timeout: Duration) -> Self {
+        let connection = Connection::open(fixture.path()).unwrap();
+        connection.busy_timeout(busy_timeout).unwrap();
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 0)
+            .unwrap();
+        let (stop, commits) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU32::new(0)),
+        );
+        let (stopping, count) = (Arc::clone(&stop), Arc::clone(&commits));
+        let thread = std::thread::spawn(move || {
+            while !stopping.load(Ordering::Relaxed) {
+                connection.execute("INSERT INTO t (x) VALUES (randomblob(?1))", [bytes])?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        Self {
+            stop,
+            commits,
+            thread,
+        }
+    }
+
+    /// Waits for so many more commits; gives up when the writer has failed.
+    fn let_commit(&self, count: u32) {
+        let target = self.commits.load(Ordering::Relaxed) + count;
+        while self.commits.load(Ordering::Relaxed) < target && !self.thread.is_finished() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn end(self) -> rusqlite::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn little_is_done_while_other_writers_are_kept_out() {
+    let fixture = Fixture::new(4096);
+    let mut capture = fixture.capture();
+    let writer = Writer::start(&fixture, 40_000, Duration::from_secs(30));
+    let mut complete = 0;
+    for _ in 0..30 {
+        writer.let_commit(60);
+        let report = capture.checkpoint(false).unwrap();
+        assert!(report.frames_behind_barrier <= BARRIER_FRAMES_MAX);
+        complete += u32::from(report.complete);
+    }
+    writer.end().unwrap();
+    assert!(complete > 0, "no checkpoint was ever complete");
+    seal_all(&mut capture);
+    assert_restores(&fixture, &capture);
+}
+
+#[test]
+fn a_reader_that_holds_the_log_never_blocks_writers_by_way_of_a_checkpoint() {
+    let fixture = Fixture::new(4096);
+    fixture.insert(100);
+    let mut capture = fixture.capture();
+    seal_all(&mut capture);
+    let reader = Connection::open(fixture.path()).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT COUNT(*) FROM t")
+        .unwrap();
+    for _ in 0..2 * BARRIER_FRAMES_MAX {
+        fixture.insert(1000);
+    }
+    // It fails as soon as it would have to wait.
+    let writer = Writer::start(&fixture, 1000, Duration::ZERO);
+    for _ in 0..20 {
+        writer.let_commit(5);
+        assert!(!capture.checkpoint(true).unwrap().complete);
+    }
+    writer.end().unwrap();
+    reader.execute_batch("COMMIT").unwrap();
+    assert!(capture.checkpoint(true).unwrap().complete);
+    assert_restores(&fixture, &capture);
+}
