@@ -64,7 +64,7 @@ pub struct Report {
 pub struct DatabaseReport {
     /// The database file.
     pub path: PathBuf,
-    /// `starting`, `replicating`, `replica-failing`, `failing` or `stopped`.
+    /// `starting`, `absent`, `replicating`, `replica-failing`, `failing` or `stopped`.
     pub state: String,
     /// Why it is failing.
     pub error: Option<String>,
@@ -78,6 +78,11 @@ pub struct DatabaseReport {
     pub snapshot: Option<String>,
     /// When the replica last was known to have everything, as RFC 3339 writes times.
     pub last_sync_at: Option<String>,
+    /// The last transaction of a past that the database no longer has: it came back older.
+    pub undone: Option<String>,
+    /// The first and the last transaction that the replica has lost, so that no restore leads past
+    /// them before a new snapshot does.
+    pub lost: Option<[String; 2]>,
     /// The longest a checkpoint kept other writers out, in microseconds.
     pub write_lock_held_max_us: u64,
 }
@@ -180,6 +185,8 @@ impl From<&DatabaseStatus> for DatabaseReport {
             durable: status.durable.map(hex),
             snapshot: status.snapshot.map(hex),
             last_sync_at: status.in_step_ms.map(time),
+            undone: status.undone.map(hex),
+            lost: status.lost.map(|lost| [hex(lost.min()), hex(lost.max())]),
             write_lock_held_max_us: u64::try_from(status.write_lock_held_max.as_micros())
                 .unwrap_or(u64::MAX),
         }
@@ -200,6 +207,7 @@ impl From<PolicyStats> for PolicyReport {
 fn state(state: &DatabaseState) -> (&'static str, Option<&str>) {
     match state {
         DatabaseState::Starting => ("starting", None),
+        DatabaseState::Absent => ("absent", None),
         DatabaseState::Replicating => ("replicating", None),
         DatabaseState::ReplicaFailing(why) => ("replica-failing", Some(why)),
         DatabaseState::Failing(why) => ("failing", Some(why)),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockkeeper_ltx::{FileName, Level, PageEncoding, Txid, TxidRange};
+use lockkeeper_ltx::{PageEncoding, Txid};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::reconcile::{Remote, local_continues};
+use super::absent::Absence;
 use super::status::{DatabaseShared, DatabaseState};
 use super::upkeep::Upkeep;
 use super::upload::Uploads;
@@ -27,9 +27,6 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How often the last flush is tried. A lock that is busy for a moment must not cost it; a database
 /// that is not there must not delay the end of the application.
 const STOP_TRIES: u32 = 3;
-/// How long the replica may take to be listed at the start.
-const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What the handle asks of a database.
 pub(crate) enum Command {
     /// Seal everything that is committed; answers with the last sealed transaction.
@@ -40,17 +37,17 @@ pub(crate) enum Command {
 
 /// Whether the task was told to end, and how often it failed to do so in order.
 #[derive(Debug, Default)]
-struct Stop {
+pub(super) struct Stop {
     asked: bool,
     failures: u32,
 }
 
 impl Stop {
-    fn ask(&mut self) {
+    pub(super) fn ask(&mut self) {
         self.asked = true;
     }
 
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.asked
     }
 
@@ -81,7 +78,13 @@ impl Database {
         let mut stop = Stop::default();
         loop {
             let started = Instant::now();
-            let error = match self.replicate(&mut commands, &mut stop).await {
+            let replicated = async {
+                match self.while_absent(&mut commands, &mut stop).await? {
+                    Absence::Over => self.replicate(&mut commands, &mut stop).await,
+                    Absence::Stopped => Ok(()),
+                }
+            };
+            let error = match replicated.await {
                 Ok(()) => return self.shared.set_state(DatabaseState::Stopped),
                 Err(error) => error,
             };
@@ -192,68 +195,6 @@ impl Database {
         }
     }
 
-    async fn list(&self) -> Result<Remote> {
-        let listing = tokio::time::timeout(LIST_TIMEOUT, self.replica.list_all());
-        let files = listing
-            .await
-            .map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))??;
-        Ok(Remote { files })
-    }
-
-    /// Without local files nothing says which transaction is next, so the replica must.
-    async fn unless_it_is_new(&self, spool: Spool, error: Error) -> Result<Spool> {
-        let (spool, is_new) = blocking(move || {
-            let is_new = spool.newest()?.is_none();
-            Ok((spool, is_new))
-        })
-        .await?;
-        if is_new {
-            return Err(error);
-        }
-        tracing::warn!(
-            database = %self.settings.path.display(), %error,
-            "the replica cannot be reached; what is committed is kept here until it can"
-        );
-        self.shared
-            .set_state(DatabaseState::ReplicaFailing(error.to_string()));
-        Ok(spool)
-    }
-
-    /// Makes the local files go on where the replica ends. Returns the transaction that the next
-    /// file follows, if the local files do not say it.
-    async fn reconcile(&self, spool: Spool, remote: &Remote) -> Result<(Spool, Option<Txid>)> {
-        let local = remote.clone();
-        let (spool, in_step) = blocking(move || {
-            let in_step = local_continues(&spool, &local)?;
-            if !in_step {
-                spool.clear()?;
-            }
-            Ok((spool, in_step))
-        })
-        .await?;
-        let (false, Some(last)) = (in_step, remote.last()) else {
-            return Ok((spool, None));
-        };
-        tracing::warn!(
-            database = %self.settings.path.display(), replica_at = %last,
-            "the replica is not what the local state says; going on from the replica"
-        );
-        // With its newest file at hand the log may show that nothing was missed.
-        let name = FileName::new(TxidRange::single(last));
-        let Some(body) = self.replica.get(Level::L0, name).await? else {
-            return Ok((spool, Some(last)));
-        };
-        let bytes = crate::store::collect(body).await?;
-        let spool = blocking(move || {
-            let mut draft = spool.create(last)?;
-            draft.write(&bytes)?;
-            draft.seal()?;
-            Ok(spool)
-        })
-        .await?;
-        Ok((spool, Some(last)))
-    }
-
     async fn open_worker(&self, spool: Spool, base: Option<Txid>) -> Result<Box<Worker>> {
         let options = CaptureOptions {
             database: self.settings.path.clone(),
@@ -328,13 +269,7 @@ impl Database {
                 let _ = snapshots.try_send(snapshot);
             }
             match command {
-                Some(Command::Stop) => {
-                    return blocking(move || {
-                        worker.capture.keep_hashes();
-                        Ok(())
-                    })
-                    .await;
-                }
+                Some(Command::Stop) => return rest(worker).await,
                 Some(Command::Sync(reply)) => {
                     let _ = reply.send(Ok(turn.spooled));
                 }
@@ -354,6 +289,15 @@ impl Database {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
+}
+
+/// What is left to do once nothing is captured any more.
+async fn rest(mut worker: Box<Worker>) -> Result<()> {
+    blocking(move || {
+        worker.capture.keep_hashes();
+        Ok(())
+    })
+    .await
 }
 
 /// Runs blocking work on the pool of the runtime.

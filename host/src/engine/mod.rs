@@ -1,12 +1,15 @@
 //! Drives the replication of every database of one configuration.
 
+mod absent;
 mod database;
 mod directory;
 mod fleet;
 mod merge;
 mod reconcile;
+mod resend;
 mod status;
 mod sync;
+mod takeover;
 mod upkeep;
 mod upload;
 mod watch;
@@ -118,14 +121,9 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync(&self) -> Result<()> {
-        let mut asked = Vec::new();
-        for handle in self.fleet.members() {
-            asked.push(handle.ask().await?);
-        }
-        for sync in asked {
-            sync.finish(Until::Durable).await?;
-        }
-        Ok(())
+        let all = self.fleet.members();
+        let all = all.into_iter().map(|handle| handle.sync(Until::Durable));
+        futures::future::try_join_all(all).await.map(drop)
     }
 
     /// Returns when everything that is committed to one database now is durable. The path is that

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::{Level, Txid};
+use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -18,6 +18,9 @@ use crate::policy::PolicyStats;
 pub enum DatabaseState {
     /// Opening the database and comparing it with its replica.
     Starting,
+    /// There is no such file: it was not made yet, or it was removed. What was captured of it is
+    /// sent, and it is waited for.
+    Absent,
     /// Commits are captured and sent.
     Replicating,
     /// Capture works, but the replica does not take what was captured; it is tried again.
@@ -49,6 +52,13 @@ pub struct DatabaseStatus {
     pub in_step_ms: Option<i64>,
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
+    /// The last transaction of a past that the database no longer has: it came back older than what
+    /// was captured of it, after a power cut or because an older copy was put in its place. That
+    /// past can be restored as this transaction for as long as the replica keeps it.
+    pub undone: Option<Txid>,
+    /// Transactions that the replica has lost and that are not on the local disk any more, so that
+    /// a restore cannot lead past them. A new snapshot will; it is being made.
+    pub lost: Option<TxidRange>,
 }
 
 /// The state of everything that is replicated.
@@ -89,13 +99,19 @@ pub(crate) struct Marks {
     /// The oldest local file that capture still needs.
     pub(crate) needs_from: Option<Txid>,
     in_step_ms: Option<i64>,
+    pub(crate) undone: Option<Txid>,
+    /// What a snapshot must lead past.
+    pub(crate) lost: Option<TxidRange>,
+    /// The transaction from which on the database has another page size, while no snapshot was sent
+    /// that begins with it.
+    pub(crate) page_size_changed: Option<Txid>,
     write_lock_held_max: Duration,
 }
 
 impl Marks {
     /// Notes the time if everything that was sealed is durable.
     fn compare(&mut self) {
-        if self.durable.is_some() && self.durable == self.spooled {
+        if self.durable.is_some() && self.durable == self.spooled && self.lost.is_none() {
             self.in_step_ms = Some(clock::now_ms());
         }
     }
@@ -107,6 +123,8 @@ impl Marks {
 struct Catalogue {
     /// `None` until the replica was listed.
     files: Option<Vec<ReplicaFile>>,
+    /// Files that were written while the replica was being listed: the listing may lack them.
+    recent: Vec<ReplicaFile>,
     /// Grows with each change.
     version: u64,
 }
@@ -120,7 +138,16 @@ pub(crate) struct DatabaseShared {
     state: Mutex<DatabaseState>,
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
-    durable: watch::Sender<Option<Txid>>,
+    snapshot: watch::Sender<Option<Txid>>,
+    durable: watch::Sender<Durable>,
+}
+
+/// How far the replica came, in one run of replication.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Durable {
+    /// Grows with each start of the task: transactions may be numbered anew then.
+    pub(crate) run: u64,
+    pub(crate) txid: Option<Txid>,
 }
 
 impl DatabaseShared {
@@ -132,7 +159,8 @@ impl DatabaseShared {
             state: Mutex::new(DatabaseState::Starting),
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
-            durable: watch::Sender::new(None),
+            snapshot: watch::Sender::new(None),
+            durable: watch::Sender::new(Durable::default()),
         }
     }
 
@@ -148,6 +176,11 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
         }
         self.spooled.send_replace(spooled);
+        let txid = self.lock().durable;
+        self.durable.send_modify(|durable| {
+            durable.run = durable.run.wrapping_add(1);
+            durable.txid = txid;
+        });
     }
 
     /// The replica was listed at the start of a run: these files are in it, and uploads go on after
@@ -160,7 +193,7 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
             marks.compare();
         }
-        self.durable.send_replace(durable);
+        self.durable.send_modify(|known| known.txid = durable);
     }
 
     /// The replica was listed again.
@@ -168,7 +201,11 @@ impl DatabaseShared {
         let snapshots = files.iter().filter(|file| file.level == Level::SNAPSHOT);
         let snapshot = snapshots.map(|file| file.range().max()).max();
         self.update(|marks| marks.snapshot = snapshot);
-        self.change_catalogue(|known| *known = Some(files));
+        self.change_catalogue(|catalogue| {
+            let mut files = files;
+            files.append(&mut catalogue.recent);
+            catalogue.files = Some(files);
+        });
     }
 
     /// A file was written to the replica and confirmed.
@@ -176,11 +213,11 @@ impl DatabaseShared {
         if file.level == Level::SNAPSHOT {
             let last = Some(file.range().max());
             self.update(|marks| marks.snapshot = marks.snapshot.max(last));
+            self.snapshot.send_replace(last);
         }
-        self.change_catalogue(|known| {
-            if let Some(known) = known {
-                known.push(file);
-            }
+        self.change_catalogue(|catalogue| match &mut catalogue.files {
+            Some(known) => known.push(file),
+            None => catalogue.recent.push(file),
         });
     }
 
@@ -190,8 +227,8 @@ impl DatabaseShared {
             return;
         }
         let gone: BTreeSet<_> = gone.iter().map(|file| (file.level, file.name)).collect();
-        self.change_catalogue(|known| {
-            if let Some(known) = known {
+        self.change_catalogue(|catalogue| {
+            if let Some(known) = &mut catalogue.files {
                 known.retain(|file| !gone.contains(&(file.level, file.name)));
             }
         });
@@ -199,7 +236,10 @@ impl DatabaseShared {
 
     /// What is known of the replica may be wrong: it is to be listed again.
     pub(crate) fn forget_catalogue(&self) {
-        self.change_catalogue(|known| *known = None);
+        self.change_catalogue(|catalogue| {
+            catalogue.files = None;
+            catalogue.recent.clear();
+        });
     }
 
     /// The files of the replica, if it was listed.
@@ -224,9 +264,9 @@ impl DatabaseShared {
         self.lock_catalogue().version
     }
 
-    fn change_catalogue(&self, change: impl FnOnce(&mut Option<Vec<ReplicaFile>>)) {
+    fn change_catalogue(&self, change: impl FnOnce(&mut Catalogue)) {
         let mut catalogue = self.lock_catalogue();
-        change(&mut catalogue.files);
+        change(&mut catalogue);
         catalogue.version = catalogue.version.wrapping_add(1);
     }
 
@@ -257,7 +297,7 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
             marks.compare();
         }
-        self.durable.send_replace(Some(txid));
+        self.durable.send_modify(|known| known.txid = Some(txid));
     }
 
     pub(crate) fn checkpointed(&self, held: Duration) {
@@ -269,7 +309,12 @@ impl DatabaseShared {
         self.spooled.subscribe()
     }
 
-    pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Option<Txid>> {
+    /// The snapshots that were sent in this run.
+    pub(crate) fn subscribe_snapshot(&self) -> watch::Receiver<Option<Txid>> {
+        self.snapshot.subscribe()
+    }
+
+    pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Durable> {
         self.durable.subscribe()
     }
 
@@ -322,6 +367,8 @@ impl DatabaseShared {
             snapshot: marks.snapshot,
             in_step_ms: marks.in_step_ms,
             write_lock_held_max: marks.write_lock_held_max,
+            undone: marks.undone,
+            lost: marks.lost,
         }
     }
 

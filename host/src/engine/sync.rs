@@ -29,59 +29,41 @@ pub struct Synced {
     pub changed: bool,
 }
 
-/// A sync that a database was asked for.
-pub(super) struct Asked {
-    handle: Handle,
-    before: Option<Txid>,
-    answer: oneshot::Receiver<Result<Option<Txid>>>,
-}
-
-fn stopped() -> Error {
-    Error::unavailable("replication has stopped")
-}
-
 impl Handle {
     /// Whether the task of the database can be asked.
     pub(crate) fn is_running(&self) -> bool {
         !self.commands.is_closed()
     }
 
-    /// Seals what is committed and waits, without a bound.
+    /// Seals what is committed now and waits for it, without a bound.
     ///
     /// # Errors
     ///
     /// `Unavailable` if the database cannot be captured, or replication has stopped.
     pub(crate) async fn sync(self, until: Until) -> Result<Synced> {
-        self.ask().await?.finish(until).await
-    }
-
-    pub(super) async fn ask(self) -> Result<Asked> {
-        let (reply, answer) = oneshot::channel();
+        let stopped = || Error::unavailable("replication has stopped");
+        let mut durable = self.shared.subscribe_durable();
         let before = self.shared.marks().spooled;
-        let sent = self.commands.send(Command::Sync(reply)).await;
-        sent.map_err(|_| stopped())?;
-        Ok(Asked {
-            handle: self,
-            before,
-            answer,
-        })
-    }
-}
-
-impl Asked {
-    pub(super) async fn finish(self, until: Until) -> Result<Synced> {
-        let spooled = self.answer.await.map_err(|_| stopped())??;
-        let mut durable = self.handle.shared.subscribe_durable();
-        if until == Until::Durable {
-            let reached = durable.wait_for(|durable| *durable >= spooled).await;
-            reached.map_err(|_| stopped())?;
+        loop {
+            let run = durable.borrow_and_update().run;
+            let (reply, answer) = oneshot::channel();
+            let sent = self.commands.send(Command::Sync(reply)).await;
+            sent.map_err(|_| stopped())?;
+            // Without an answer the database was about to be opened: it is asked again.
+            let Ok(spooled) = answer.await else { continue };
+            let spooled = spooled?;
+            let reached = durable
+                .wait_for(|it| until == Until::Spooled || it.run != run || it.txid >= spooled);
+            let known = *reached.await.map_err(|_| stopped())?;
+            // A run that began meanwhile may have numbered the transactions anew.
+            if known.run == run {
+                return Ok(Synced {
+                    spooled,
+                    durable: known.txid,
+                    changed: spooled > before,
+                });
+            }
         }
-        let durable = *durable.borrow();
-        Ok(Synced {
-            spooled,
-            durable,
-            changed: spooled > self.before,
-        })
     }
 }
 

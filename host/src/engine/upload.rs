@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
+use lockkeeper_ltx::{FileName, Header, Level, PageSize, Txid, TxidRange};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -79,15 +79,16 @@ impl Uploads<'_> {
         }
     }
 
-    async fn send_files(&self) -> Result<()> {
+    pub(super) async fn send_files(&self) -> Result<()> {
         let mut spooled = self.shared.subscribe_spooled();
         let mut ended = self.ended.clone();
+        let mut page_size = None;
         loop {
             let marks = self.shared.marks();
             if marks.durable < marks.spooled {
                 let next = marks.durable.map_or(Some(Txid::FIRST), Txid::next);
                 let txid = next.ok_or_else(|| Error::internal("transaction ids are used up"))?;
-                self.send_until_confirmed(txid).await?;
+                self.send_until_confirmed(txid, &mut page_size).await?;
             } else if *ended.borrow_and_update() {
                 return Ok(());
             } else {
@@ -105,10 +106,19 @@ impl Uploads<'_> {
     /// # Errors
     ///
     /// If the local file cannot be read or is damaged: no other try helps.
-    async fn send_until_confirmed(&self, txid: Txid) -> Result<()> {
+    async fn send_until_confirmed(&self, txid: Txid, before: &mut Option<PageSize>) -> Result<()> {
         let mut pause = RETRY_MIN;
         loop {
-            let (name, file, created_ms) = self.open_local(txid).await?;
+            let (name, file, header) = self.open_local(txid).await?;
+            let created_ms = header.timestamp_ms;
+            let known = match before.take() {
+                Some(known) => Some(known),
+                None => self.page_size_before(txid).await?,
+            };
+            *before = Some(header.page_size);
+            if known.is_some_and(|known| known != header.page_size) {
+                self.snapshot_first(txid).await?;
+            }
             let started = Instant::now();
             let body = body_from_file(file);
             match self.replica.put(Level::L0, name, created_ms, body).await {
@@ -132,9 +142,47 @@ impl Uploads<'_> {
         }
     }
 
+    /// The page size of the transaction before this one, if its file is still here.
+    async fn page_size_before(&self, txid: Txid) -> Result<Option<PageSize>> {
+        let Some(before) = Txid::new(txid.get().saturating_sub(1)) else {
+            return Ok(None);
+        };
+        let name = FileName::new(TxidRange::single(before));
+        let spool = Arc::clone(&self.spool);
+        blocking(move || {
+            if !spool.names()?.contains(&name) {
+                return Ok(None);
+            }
+            Ok(Some(spool.header(name)?.page_size))
+        })
+        .await
+    }
+
+    /// Files with two page sizes cannot be read as one database, so a restore must begin with a
+    /// snapshot from then on; it has to be there before the first file with the new size is.
+    async fn snapshot_first(&self, txid: Txid) -> Result<()> {
+        tracing::warn!(%txid, "the page size of the database has changed; a snapshot goes first");
+        let mut snapshot = self.shared.subscribe_snapshot();
+        self.shared
+            .update(|marks| marks.page_size_changed = Some(txid));
+        let mut ended = self.ended.clone();
+        let sent = tokio::select! {
+            sent = snapshot.wait_for(|snapshot| *snapshot >= Some(txid)) => sent.is_ok(),
+            _ = ended.wait_for(|ended| *ended) => false,
+        };
+        self.shared.update(|marks| marks.page_size_changed = None);
+        if sent {
+            return Ok(());
+        }
+        Err(Error::unavailable(
+            "replication ended before a snapshot with the new page size was sent; it is sent after \
+             the next start",
+        ))
+    }
+
     /// Files of an earlier run are read to their end first: a power cut may have damaged them, and
     /// damage must not be sent.
-    async fn open_local(&self, txid: Txid) -> Result<(FileName, std::fs::File, i64)> {
+    async fn open_local(&self, txid: Txid) -> Result<(FileName, std::fs::File, Header)> {
         let name = FileName::new(TxidRange::single(txid));
         let is_old = Some(txid) <= self.sealed_before;
         let spool = Arc::clone(&self.spool);
@@ -144,7 +192,7 @@ impl Uploads<'_> {
             } else {
                 spool.header(name)?
             };
-            Ok((name, spool.open_file(name)?, header.timestamp_ms))
+            Ok((name, spool.open_file(name)?, header))
         })
         .await
     }
