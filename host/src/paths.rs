@@ -24,8 +24,8 @@ pub(crate) fn expand(text: &str, base: &Path) -> Result<PathBuf> {
     Ok(normalise(&absolute))
 }
 
-/// The database that an operator names: as [`expand`], after the `sqlite://` that may stand before it.
-/// Relative paths start at the current directory.
+/// The database that an operator names: as [`expand`], after the `sqlite://` that may stand before
+/// it. Relative paths start at the current directory.
 pub(crate) fn named(text: &str) -> Result<PathBuf> {
     let path = text
         .strip_prefix("sqlite://")

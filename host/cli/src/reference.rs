@@ -48,10 +48,14 @@ fn operand(arg: &Arg) -> String {
 
 fn flags(flags: Vec<&Arg>) -> String {
     let rows = flags.into_iter().filter_map(|flag| {
+        let short = flag.get_short().map(|name| format!("-{name}"));
         let long = flag.get_long().map(|name| format!("-{name}"));
-        let name = long.or(flag.get_short().map(|name| format!("-{name}")))?;
+        let aliases = flag.get_visible_aliases().unwrap_or_default();
+        let aliases = aliases.into_iter().map(|name| format!("-{name}"));
+        let names: Vec<String> = short.into_iter().chain(long).chain(aliases).collect();
+        let name = names.join(", ");
         let help = flag.get_help()?.to_string();
-        if matches!(name.as_str(), "-help" | "-version") {
+        if matches!(flag.get_long(), Some("help" | "version")) {
             return None;
         }
         let value = flag

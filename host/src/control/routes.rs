@@ -1,6 +1,6 @@
 //! From a request to its answer.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Desk {
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
-        let answer = match (request.method(), request.uri().path()) {
+        match (request.method(), request.uri().path()) {
             (&Method::GET, "/info") => json(&self.info()),
             (&Method::GET, "/list") => json(&List::of(&self.fleet.status())),
             (&Method::GET, "/status") => json(&Report::from(&self.fleet.status())),
@@ -61,8 +61,7 @@ impl Desk {
             (_, "/info" | "/list" | "/status" | "/txid") => other_method("GET"),
             (_, "/sync") => other_method("POST"),
             (_, path) => refused((StatusCode::NOT_FOUND, format!("there is no {path}"))),
-        };
-        answer
+        }
     }
 
     fn info(&self) -> Info {
@@ -150,7 +149,7 @@ fn bad_request(why: String) -> Refusal {
     (StatusCode::BAD_REQUEST, why)
 }
 
-fn not_found(path: &PathBuf) -> Refusal {
+fn not_found(path: &Path) -> Refusal {
     let why = format!("database not found: {}", path.display());
     (StatusCode::NOT_FOUND, why)
 }
