@@ -10,7 +10,7 @@ const END: &str = "<!-- commands: end -->";
 fn markdown() -> String {
     let mut root = Cli::command();
     root.build();
-    let mut text = String::from("\n### Every command\n\n");
+    let mut text = String::from("\n### Every command\n");
     text += &flags(root.get_arguments().collect());
     commands(&root, "", &mut text);
     text
@@ -29,7 +29,7 @@ fn commands(parent: &Command, before: &str, text: &mut String) {
         let about = command.get_about().expect("a command says what it does");
         let positionals = command.get_positionals().map(operand);
         let usage: Vec<String> = std::iter::once(name).chain(positionals).collect();
-        *text += &format!("\n### `{}`\n\n{about}.\n\n", usage.join(" "));
+        *text += &format!("\n### `{}`\n\n{about}.\n", usage.join(" "));
         let own = command
             .get_arguments()
             .filter(|flag| !flag.is_global_set() && !flag.is_positional());
@@ -77,7 +77,7 @@ fn flags(flags: Vec<&Arg>) -> String {
     if rows.is_empty() {
         rows
     } else {
-        format!("| Flag | Meaning |\n|---|---|\n{rows}")
+        format!("\n| Flag | Meaning |\n|---|---|\n{rows}")
     }
 }
 

@@ -13,7 +13,7 @@ use lockkeeper_ltx::Txid;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use super::wire::{Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer, time};
+use super::wire::{Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer, shown, time};
 use super::{SYNC_SECONDS_DEFAULT, SYNC_SECONDS_MAX};
 use crate::engine::{Fleet, Handle, Until};
 use crate::{clock, paths};
@@ -87,7 +87,7 @@ impl Desk {
         let request: SyncRequest = serde_json::from_slice(&body(request).await?)
             .map_err(|error| bad_request(format!("invalid request body: {error}")))?;
         let handle = self.find(&request.path).await?;
-        let path = handle.path.clone();
+        let path = shown(&handle.path);
         if !handle.is_running() {
             let why = format!("database not open: {}", path.display());
             return Err((StatusCode::CONFLICT, why));
@@ -168,7 +168,7 @@ fn refused((status, error): Refusal) -> Response<Answer> {
     response
 }
 
-/// A path that is not UTF-8 is the one thing that has no JSON.
+/// Nothing that is sent has no JSON; if it were so, the answer would say it.
 fn json(value: &impl Serialize) -> Response<Answer> {
     let (status, text) = match serde_json::to_string(value) {
         Ok(text) => (StatusCode::OK, text),

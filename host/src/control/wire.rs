@@ -1,12 +1,12 @@
 //! What is sent over the control socket. Transactions are numbers where Litestream has them so, and
 //! 16 hexadecimal digits elsewhere; fields may be added, so readers ignore what they do not know.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lockkeeper_ltx::Txid;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{ControlState, DatabaseState, DatabaseStatus, Status};
+use crate::engine::{DatabaseState, DatabaseStatus, Status};
 use crate::policy::PolicyStats;
 
 /// The process that answers.
@@ -54,8 +54,6 @@ pub struct Report {
     pub databases: Vec<DatabaseReport>,
     /// How the policy component has served.
     pub policy: PolicyReport,
-    /// Why there is no control socket although there should be one.
-    pub control_error: Option<String>,
 }
 
 /// The state of one database.
@@ -151,7 +149,7 @@ impl List {
         Self {
             databases: databases
                 .map(|database| Listed {
-                    path: database.path.clone(),
+                    path: shown(&database.path),
                     status: state(&database.state).0.into(),
                     last_sync_at: database.in_step_ms.map(time),
                 })
@@ -165,10 +163,6 @@ impl From<&Status> for Report {
         Self {
             databases: status.databases.iter().map(DatabaseReport::from).collect(),
             policy: status.policy.into(),
-            control_error: match &status.control {
-                ControlState::Failing(why) => Some(why.clone()),
-                ControlState::Off | ControlState::Listening(_) => None,
-            },
         }
     }
 }
@@ -177,7 +171,7 @@ impl From<&DatabaseStatus> for DatabaseReport {
     fn from(status: &DatabaseStatus) -> Self {
         let (state, error) = state(&status.state);
         Self {
-            path: status.path.clone(),
+            path: shown(&status.path),
             state: state.into(),
             error: error.map(Into::into),
             replica: status.replica.clone(),
@@ -215,6 +209,11 @@ fn state(state: &DatabaseState) -> (&'static str, Option<&str>) {
     }
 }
 
+/// JSON is text: what is not in a path is replaced, so that one strange name hides no other.
+pub(super) fn shown(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
+}
+
 fn hex(txid: Txid) -> String {
     txid.to_string()
 }
@@ -224,4 +223,20 @@ pub(super) fn time(unix_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_not_text_can_be_sent() {
+        let path = Path::new(OsStr::from_bytes(b"/srv/\xff/a.db"));
+        assert!(serde_json::to_string(path).is_err());
+        let sent = serde_json::to_string(&shown(path)).unwrap();
+        assert_eq!(sent, "\"/srv/\u{fffd}/a.db\"");
+    }
 }

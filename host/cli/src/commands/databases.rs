@@ -23,8 +23,9 @@ impl Databases {
         for database in self.source.configuration(globals)?.find_databases()? {
             let replica = database.replica()?.to_string();
             let kind = replica.split("://").next().unwrap_or_default();
-            values.push(json!({"path": database.path(), "replica": kind, "url": replica}));
-            table.row(vec![database.path().display().to_string(), replica]);
+            let path = database.path().display().to_string();
+            values.push(json!({"path": path, "replica": kind, "url": replica}));
+            table.row(vec![path, replica]);
         }
         if self.json {
             return text::print_json(&Value::Array(values));

@@ -161,7 +161,7 @@ impl Known {
 
     fn json(&self) -> Value {
         json!({
-            "database": self.database.path(),
+            "database": self.database.path().display().to_string(),
             "status": self.word(),
             "local_txid": self.local_txid(),
             "wal_size": text::bytes(self.local.wal_bytes),
