@@ -221,7 +221,7 @@ impl Database {
         let wake = Arc::new(Notify::new());
         let mut log = self.settings.path.as_os_str().to_owned();
         log.push("-wal");
-        let _watch = self
+        let mut watch = self
             .watcher
             .watch(std::path::Path::new(&log), Arc::clone(&wake));
         let mut batching = false;
@@ -243,6 +243,8 @@ impl Database {
                     TurnKind::Seal
                 }
             };
+            // First, so that a commit which the turn does not see is told of.
+            watch.listen();
             let (returned, turn) = self.turn(worker, kind).await;
             worker = returned;
             let turn = match turn {
@@ -263,6 +265,9 @@ impl Database {
             };
             batching = turn.wait < self.settings.monitor_interval;
             next = Instant::now() + turn.wait;
+            if batching {
+                watch.rest();
+            }
             if let Some(snapshot) = turn.snapshot {
                 self.shared.update(|marks| marks.snapshot_running = true);
                 // The channel has room: no second snapshot is taken while one runs.

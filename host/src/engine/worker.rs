@@ -54,6 +54,10 @@ pub(crate) type PermittedSnapshot = (Snapshot, OwnedSemaphorePermit);
 /// How soon a snapshot is asked for again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Files that are sealed to catch up with an application that goes on to commit, before a snapshot
+/// is put off to the next turn.
+const SEALS_BEFORE_SNAPSHOT_MAX: u32 = 16;
+
 impl Worker {
     pub(crate) fn new(
         capture: Capture,
@@ -102,6 +106,7 @@ impl Worker {
             };
             if delay.is_zero() {
                 self.seal(shared)?;
+                turn.wait = turn.wait.min(self.wait_for_more(shared, kind)?);
             } else {
                 turn.wait = turn.wait.min(delay);
             }
@@ -116,6 +121,16 @@ impl Worker {
             marks.undone = self.capture.undone().or(marks.undone);
         });
         Ok(turn)
+    }
+
+    /// How long to wait for what was committed while the last file was written.
+    fn wait_for_more(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Duration> {
+        if kind == TurnKind::Seal || !self.capture.is_pending()? {
+            return Ok(Duration::MAX);
+        }
+        let now = Instant::now();
+        self.pending_since = Some(now);
+        Ok(self.sync_delay(shared, now, now))
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
@@ -138,24 +153,14 @@ impl Worker {
     }
 
     fn seal(&mut self, shared: &DatabaseShared) -> Result<()> {
-        while let Some(sealed) = self.capture.seal_next()? {
-            self.sealed(shared, sealed);
-            self.written_since_checkpoint = true;
-        }
+        let written = &mut self.written_since_checkpoint;
+        self.capture.seal_committed(|file| {
+            sealed(shared, file);
+            *written = true;
+        })?;
         self.pending_since = None;
         self.last_sync = Some(Instant::now());
         Ok(())
-    }
-
-    fn sealed(&self, shared: &DatabaseShared, sealed: Sealed) {
-        shared.spooled(sealed.txid());
-        match sealed {
-            Sealed::Incremental(txid) => tracing::debug!(%txid, "sealed"),
-            Sealed::Compared(txid) => {
-                tracing::info!(%txid, "sealed the pages that changed unseen");
-            }
-            Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
-        }
     }
 
     fn checkpoint(&mut self, shared: &DatabaseShared) -> Result<()> {
@@ -178,10 +183,7 @@ impl Worker {
             CheckpointProposal::Truncate => true,
         };
         let report = self.capture.checkpoint(truncate)?;
-        report
-            .sealed
-            .iter()
-            .for_each(|sealed| self.sealed(shared, *sealed));
+        report.sealed.iter().for_each(|file| sealed(shared, *file));
         self.last_checkpoint = Instant::now();
         // What could not be copied is still to be: the application may never write again.
         self.written_since_checkpoint = !report.complete;
@@ -192,10 +194,7 @@ impl Worker {
             "checkpoint"
         );
         // Our own small commit after it is sent along, and does not count as the application's.
-        while let Some(sealed) = self.capture.seal_next()? {
-            self.sealed(shared, sealed);
-        }
-        Ok(())
+        self.capture.seal_committed(|file| sealed(shared, file))
     }
 
     fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<PermittedSnapshot>> {
@@ -231,12 +230,29 @@ impl Worker {
             return Ok(None);
         };
         // Commits that came since the last file must be in one before a snapshot can follow it.
-        self.seal(shared)?;
+        for _ in 0..SEALS_BEFORE_SNAPSHOT_MAX {
+            self.seal(shared)?;
+            if !self.capture.is_pending()? {
+                break;
+            }
+        }
         let snapshot = self.capture.snapshot()?;
         Ok(snapshot.map(|snapshot| {
             tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
             (snapshot, permit)
         }))
+    }
+}
+
+/// Tells everybody of a sealed file.
+fn sealed(shared: &DatabaseShared, sealed: Sealed) {
+    shared.spooled(sealed.txid());
+    match sealed {
+        Sealed::Incremental(txid) => tracing::debug!(%txid, "sealed"),
+        Sealed::Compared(txid) => {
+            tracing::info!(%txid, "sealed the pages that changed unseen");
+        }
+        Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
     }
 }
 
