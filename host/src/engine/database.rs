@@ -1,5 +1,6 @@
 //! The task of one database: capture and upload side by side, started again when they fail.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,11 +220,8 @@ impl Database {
         snapshots: mpsc::Sender<PermittedSnapshot>,
     ) -> Result<()> {
         let wake = Arc::new(Notify::new());
-        let mut log = self.settings.path.as_os_str().to_owned();
-        log.push("-wal");
-        let mut watch = self
-            .watcher
-            .watch(std::path::Path::new(&log), Arc::clone(&wake));
+        let log = log_of(&self.settings.path);
+        let mut watch = self.watcher.watch(&log, Arc::clone(&wake));
         let mut batching = false;
         let mut next = Instant::now();
         loop {
@@ -294,6 +292,13 @@ impl Database {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
+}
+
+/// Where SQLite keeps the log of a database.
+fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 /// What is left to do once nothing is captured any more.
