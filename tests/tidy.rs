@@ -16,7 +16,7 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 
 /// Which packages of the workspace each of them may use. One that is not listed is an example: it
 /// embeds the library, as an application does, and may use other examples.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("lockkeeper-ltx", &[]),
     ("lockkeeper-core", &["lockkeeper-ltx"]),
     ("lockkeeper-component", &[]),
@@ -30,6 +30,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
         "lockkeeper-tests",
         &["lockkeeper", "lockkeeper-core", "lockkeeper-ltx"],
     ),
+    ("lockkeeper-bench", &["lockkeeper-ltx"]),
 ];
 
 fn root() -> &'static Path {

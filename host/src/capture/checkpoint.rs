@@ -159,9 +159,6 @@ impl Capture {
     }
 
     fn seal_all(&mut self, report: &mut CheckpointReport) -> Result<()> {
-        while let Some(sealed) = self.seal_next()? {
-            report.sealed.push(sealed);
-        }
-        Ok(())
+        self.seal_committed(|sealed| report.sealed.push(sealed))
     }
 }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockkeeper_ltx::wal::FRAME_HEADER_LEN;
-use lockkeeper_ltx::{PageEncoding, PageSize, Txid};
+use lockkeeper_ltx::{PageEncoding, PageSize, Txid, WalIndexHeader};
 use rusqlite::Connection;
 
 #[cfg(test)]
@@ -231,7 +231,7 @@ impl Capture {
 
     /// Seals the next file, if anything was committed since the last one. One call reads at most
     /// `max_sync_bytes` of log; call again until it returns `None`.
-    pub(crate) fn seal_next(&mut self) -> Result<Option<Sealed>> {
+    fn seal_next(&mut self) -> Result<Option<Sealed>> {
         if self.pin.is_none() {
             self.repin()?;
         }
@@ -269,6 +269,29 @@ impl Capture {
             "{} does not hold the frames that its index promises; it is read again",
             self.log.path().display()
         )))
+    }
+
+    /// Seals everything that was committed when it was called, and tells `each` of every file. What
+    /// is committed meanwhile is left for the next call: an application that never pauses would
+    /// otherwise never let it end, and get a file for each few of its commits.
+    pub(crate) fn seal_committed(&mut self, mut each: impl FnMut(Sealed)) -> Result<()> {
+        let goal = connection::log_state(&self.control)?;
+        while let Some(sealed) = self.seal_next()? {
+            each(sealed);
+            if self.has_reached(&goal) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything is sealed that was committed in this state of the log. If another log was
+    /// begun since, what was sealed last is from there, and so comes after it.
+    fn has_reached(&self, goal: &WalIndexHeader) -> bool {
+        self.position.as_ref().is_some_and(|position| {
+            position.salts() != (goal.salt1, goal.salt2)
+                || position.frames() >= u64::from(goal.frames)
+        })
     }
 
     /// Replaces the pin by one at the end of the log. The old one goes last, so that the log is

@@ -412,6 +412,44 @@ fn large_backlogs_are_cut_into_files_at_the_ends_of_transactions() {
 }
 
 #[test]
+fn sealing_ends_although_the_application_goes_on_to_commit() {
+    let fixture = Fixture::new(4096);
+    let mut capture = fixture.capture();
+    for _ in 0..3 {
+        fixture.insert(10);
+        let mut files = 0;
+        let each = |_| {
+            files += 1;
+            assert!(
+                files < 10,
+                "one more file for each commit that came meanwhile"
+            );
+            fixture.insert(10);
+        };
+        capture.seal_committed(each).unwrap();
+        assert_eq!(files, 1);
+        assert!(capture.is_pending().unwrap());
+    }
+    capture.seal_committed(drop).unwrap();
+    assert!(!capture.is_pending().unwrap());
+    assert_restores(&fixture, &capture);
+}
+
+#[test]
+fn a_backlog_of_several_files_is_sealed_to_its_end() {
+    let fixture = Fixture::new(4096);
+    let mut capture = fixture.capture();
+    capture.options.max_sync_bytes = 10_000;
+    capture.seal_committed(drop).unwrap();
+    (0..9).for_each(|_| fixture.insert(9_000));
+    let mut files = 0;
+    capture.seal_committed(|_| files += 1).unwrap();
+    assert!(files > 1, "{files}");
+    assert!(!capture.is_pending().unwrap());
+    assert_restores(&fixture, &capture);
+}
+
+#[test]
 fn a_snapshot_is_the_database_at_its_transaction_whatever_happens_meanwhile() {
     let fixture = Fixture::new(4096);
     for _ in 0..20 {

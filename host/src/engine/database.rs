@@ -1,5 +1,6 @@
 //! The task of one database: capture and upload side by side, started again when they fail.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,11 +220,8 @@ impl Database {
         snapshots: mpsc::Sender<PermittedSnapshot>,
     ) -> Result<()> {
         let wake = Arc::new(Notify::new());
-        let mut log = self.settings.path.as_os_str().to_owned();
-        log.push("-wal");
-        let _watch = self
-            .watcher
-            .watch(std::path::Path::new(&log), Arc::clone(&wake));
+        let log = log_of(&self.settings.path);
+        let mut watch = self.watcher.watch(&log, Arc::clone(&wake));
         let mut batching = false;
         let mut next = Instant::now();
         loop {
@@ -243,6 +241,8 @@ impl Database {
                     TurnKind::Seal
                 }
             };
+            // First, so that a commit which the turn does not see is told of.
+            watch.listen();
             let (returned, turn) = self.turn(worker, kind).await;
             worker = returned;
             let turn = match turn {
@@ -263,6 +263,9 @@ impl Database {
             };
             batching = turn.wait < self.settings.monitor_interval;
             next = Instant::now() + turn.wait;
+            if batching {
+                watch.rest();
+            }
             if let Some(snapshot) = turn.snapshot {
                 // The channel has room: no second snapshot is taken while one runs.
                 let _ = snapshots.try_send(snapshot);
@@ -288,6 +291,13 @@ impl Database {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
+}
+
+/// Where SQLite keeps the log of a database.
+fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 /// What is left to do once nothing is captured any more.

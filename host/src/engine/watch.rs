@@ -51,6 +51,16 @@ impl LogWatcher {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(log.to_owned(), wake);
+        let mut watch = Watch {
+            watcher: Arc::clone(self),
+            log: log.to_owned(),
+            is_listening: false,
+        };
+        watch.listen();
+        watch
+    }
+
+    fn listen(&self, log: &Path) {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(error)) = watcher
             .as_mut()
@@ -58,9 +68,13 @@ impl LogWatcher {
         {
             tracing::debug!(log = %log.display(), %error, "no notification; polling for commits");
         }
-        Watch {
-            watcher: Arc::clone(self),
-            log: log.to_owned(),
+    }
+
+    fn rest(&self, log: &Path) {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watcher) = watcher.as_mut() {
+            // The file may be gone, and its watch with it.
+            let _ = watcher.unwatch(log);
         }
     }
 }
@@ -69,6 +83,26 @@ impl LogWatcher {
 pub(crate) struct Watch {
     watcher: Arc<LogWatcher>,
     log: PathBuf,
+    is_listening: bool,
+}
+
+impl Watch {
+    /// Wakes again when the log changes from now on.
+    pub(crate) fn listen(&mut self) {
+        if !self.is_listening {
+            self.watcher.listen(&self.log);
+            self.is_listening = true;
+        }
+    }
+
+    /// Does not wake until it listens again. While commits are batched nobody needs to know of
+    /// each, and being told would cost more than sending them.
+    pub(crate) fn rest(&mut self) {
+        if self.is_listening {
+            self.watcher.rest(&self.log);
+            self.is_listening = false;
+        }
+    }
 }
 
 impl Drop for Watch {
@@ -78,14 +112,42 @@ impl Drop for Watch {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.log);
-        let mut watcher = self
-            .watcher
-            .watcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(watcher) = watcher.as_mut() {
-            // The file may be gone, and its watch with it.
-            let _ = watcher.unwatch(&self.log);
-        }
+        self.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_log_that_rests_wakes_nobody_until_it_listens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, other) = (dir.path().join("a-wal"), dir.path().join("b-wal"));
+        let write = |path: &Path| std::fs::write(path, "frames").unwrap();
+        [&log, &other].into_iter().for_each(|path| write(path));
+        let watcher = Arc::new(LogWatcher::new());
+        let (wake, other_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let mut watch = watcher.watch(&log, Arc::clone(&wake));
+        let _other = watcher.watch(&other, Arc::clone(&other_wake));
+
+        watch.rest();
+        write(&log);
+        // Told of in order, so what comes before the other file's event has come.
+        write(&other);
+        let told = tokio::time::timeout(DEADLINE, other_wake.notified());
+        told.await.expect("the other log is listened to");
+        assert!(wake.notified().now_or_never().is_none());
+
+        watch.listen();
+        write(&log);
+        let told = tokio::time::timeout(DEADLINE, wake.notified());
+        told.await.expect("it listens again");
     }
 }

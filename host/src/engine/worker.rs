@@ -72,6 +72,10 @@ const LOG_PAGES_MAX: u32 = 121_359;
 /// How soon a snapshot is asked for again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Files that are sealed to catch up with an application that goes on to commit, before a snapshot
+/// is put off to the next turn.
+const SEALS_BEFORE_SNAPSHOT_MAX: u32 = 16;
+
 impl Worker {
     pub(crate) fn new(
         capture: Capture,
@@ -121,6 +125,7 @@ impl Worker {
             };
             if delay.is_zero() {
                 self.seal(shared)?;
+                turn.wait = turn.wait.min(self.wait_for_more(shared, kind)?);
             } else {
                 turn.wait = turn.wait.min(delay);
             }
@@ -136,6 +141,16 @@ impl Worker {
             marks.undone = self.capture.undone().or(marks.undone);
         });
         Ok(turn)
+    }
+
+    /// How long to wait for what was committed while the last file was written.
+    fn wait_for_more(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Duration> {
+        if kind == TurnKind::Seal || !self.capture.is_pending()? {
+            return Ok(Duration::MAX);
+        }
+        let now = Instant::now();
+        self.pending_since = Some(now);
+        Ok(self.sync_delay(shared, now, now))
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
@@ -158,24 +173,14 @@ impl Worker {
     }
 
     fn seal(&mut self, shared: &DatabaseShared) -> Result<()> {
-        while let Some(sealed) = self.capture.seal_next()? {
-            self.sealed(shared, sealed);
-            self.written_since_checkpoint = true;
-        }
+        let written = &mut self.written_since_checkpoint;
+        self.capture.seal_committed(|file| {
+            sealed(shared, file);
+            *written = true;
+        })?;
         self.pending_since = None;
         self.last_sync = Some(Instant::now());
         Ok(())
-    }
-
-    fn sealed(&self, shared: &DatabaseShared, sealed: Sealed) {
-        shared.spooled(sealed.txid());
-        match sealed {
-            Sealed::Incremental(txid) => tracing::debug!(%txid, "sealed"),
-            Sealed::Compared(txid) => {
-                tracing::info!(%txid, "sealed the pages that changed unseen");
-            }
-            Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
-        }
     }
 
     /// Keeps the log within its bound while a snapshot is sent.
@@ -249,10 +254,7 @@ impl Worker {
             CheckpointProposal::Truncate => true,
         };
         let report = self.capture.checkpoint(truncate)?;
-        report
-            .sealed
-            .iter()
-            .for_each(|sealed| self.sealed(shared, *sealed));
+        report.sealed.iter().for_each(|file| sealed(shared, *file));
         self.last_checkpoint = Instant::now();
         // What could not be copied is still to be: the application may never write again.
         self.written_since_checkpoint = !report.complete;
@@ -264,10 +266,7 @@ impl Worker {
         );
         self.watch_log(shared)?;
         // Our own small commit after it is sent along, and does not count as the application's.
-        while let Some(sealed) = self.capture.seal_next()? {
-            self.sealed(shared, sealed);
-        }
-        Ok(())
+        self.capture.seal_committed(|file| sealed(shared, file))
     }
 
     fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<PermittedSnapshot>> {
@@ -307,7 +306,12 @@ impl Worker {
             return Ok(None);
         }
         // Commits that came since the last file must be in one before a snapshot can follow it.
-        self.seal(shared)?;
+        for _ in 0..SEALS_BEFORE_SNAPSHOT_MAX {
+            self.seal(shared)?;
+            if !self.capture.is_pending()? {
+                break;
+            }
+        }
         let Some(snapshot) = self.capture.snapshot()? else {
             return Ok(None);
         };
@@ -323,6 +327,18 @@ impl Worker {
             permit,
             give_up,
         }))
+    }
+}
+
+/// Tells everybody of a sealed file.
+fn sealed(shared: &DatabaseShared, sealed: Sealed) {
+    shared.spooled(sealed.txid());
+    match sealed {
+        Sealed::Incremental(txid) => tracing::debug!(%txid, "sealed"),
+        Sealed::Compared(txid) => {
+            tracing::info!(%txid, "sealed the pages that changed unseen");
+        }
+        Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
     }
 }
 

@@ -94,5 +94,6 @@ fn a_reader_that_holds_the_log_never_blocks_writers_by_way_of_a_checkpoint() {
     writer.end().unwrap();
     reader.execute_batch("COMMIT").unwrap();
     assert!(capture.checkpoint(true).unwrap().complete);
+    seal_all(&mut capture);
     assert_restores(&fixture, &capture);
 }
