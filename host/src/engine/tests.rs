@@ -9,6 +9,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+
+mod bounds;
+
 use crate::policy::Policy;
 use crate::policy::testing::Guest;
 use crate::restore::{RestoreOptions, restore};
