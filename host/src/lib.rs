@@ -40,6 +40,7 @@ mod configuration;
 mod daemon;
 mod engine;
 mod error;
+mod lock;
 pub mod policy;
 pub mod restore;
 mod settings;
@@ -51,6 +52,7 @@ pub use configuration::{Configuration, LogFormat, Logging};
 pub use daemon::{Daemon, Replication};
 pub use engine::{DatabaseState, DatabaseStatus, Lockkeeper, Status};
 pub use error::{Error, ErrorKind, Result};
+pub use lock::{StateLock, holder};
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]

@@ -93,6 +93,9 @@ pub(crate) struct ReplicaSettings {
 pub(crate) enum ReplicaPlace {
     /// A folder.
     File(PathBuf),
+    /// What a test prepared.
+    #[cfg(test)]
+    Given(Replica),
 }
 
 impl ReplicaSettings {
@@ -103,6 +106,8 @@ impl ReplicaSettings {
     pub(crate) fn open(&self) -> Result<Replica> {
         match &self.place {
             ReplicaPlace::File(path) => Replica::file(path),
+            #[cfg(test)]
+            ReplicaPlace::Given(replica) => Ok(replica.clone()),
         }
     }
 
@@ -110,6 +115,8 @@ impl ReplicaSettings {
     fn below(&self, relative: &Path) -> Self {
         let place = match &self.place {
             ReplicaPlace::File(path) => ReplicaPlace::File(path.join(relative)),
+            #[cfg(test)]
+            ReplicaPlace::Given(replica) => ReplicaPlace::Given(replica.clone()),
         };
         Self {
             place,

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockkeeper_core::ownership::{Token, Writer, lost_head};
 use lockkeeper_ltx::{FileName, Level, PageEncoding, Txid, TxidRange};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::holds::{Holds, identity};
+use super::ownership::Ownership;
 use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
 use super::upkeep::Upkeep;
@@ -14,11 +17,12 @@ use super::upload::Uploads;
 use super::watch::LogWatcher;
 use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
 use crate::capture::{Capture, CaptureOptions};
+use crate::lock::StateLock;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
 use crate::spool::Spool;
 use crate::store::Replica;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// How long a database that cannot be opened is left alone, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -27,13 +31,20 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How often the last flush is tried. A lock that is busy for a moment must not cost it; a database
 /// that is not there must not delay the end of the application.
 const STOP_TRIES: u32 = 3;
-/// How long the replica may take to be listed at the start.
-const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the replica may take at the start to be claimed and listed.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The last sealed transaction of a run. Another run may give its number to something else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SealedUpTo {
+    pub(crate) run: u64,
+    pub(crate) txid: Option<Txid>,
+}
 
 /// What the handle asks of a database.
 pub(crate) enum Command {
-    /// Seal everything that is committed; answers with the last sealed transaction.
-    Sync(oneshot::Sender<Result<Option<Txid>>>),
+    /// Seal everything that is committed.
+    Sync(oneshot::Sender<Result<SealedUpTo>>),
     /// Seal everything, send everything, end.
     Stop,
 }
@@ -63,9 +74,19 @@ impl Stop {
     }
 }
 
+/// What a database has before it begins.
+struct Prepared {
+    lock: Arc<StateLock>,
+    ownership: Arc<Ownership>,
+}
+
 /// Everything a database task needs.
 pub(crate) struct Database {
     pub(crate) settings: DatabaseSettings,
+    /// `None` until they could be taken.
+    pub(super) holds: Option<Holds>,
+    /// `None` until the state directory said who we are.
+    pub(super) ownership: Option<Arc<Ownership>>,
     pub(crate) replica: Replica,
     pub(crate) policy: Policy,
     pub(crate) encoding: PageEncoding,
@@ -76,16 +97,23 @@ pub(crate) struct Database {
 
 impl Database {
     /// Replicates until told to stop.
-    pub(crate) async fn run(self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut pause = RETRY_MIN;
         let mut stop = Stop::default();
         loop {
             let started = Instant::now();
-            let error = match self.replicate(&mut commands, &mut stop).await {
+            let replicated = match self.prepare().await {
+                Ok(prepared) => self.replicate(prepared, &mut commands, &mut stop).await,
+                Err(error) => Err(error),
+            };
+            let error = match replicated {
                 Ok(()) => return self.shared.set_state(DatabaseState::Stopped),
                 Err(error) => error,
             };
             tracing::error!(database = %self.settings.path.display(), %error, "replication failed");
+            if error.kind() == ErrorKind::Fenced {
+                return self.stay_fenced(&mut commands, &error, &stop).await;
+            }
             self.shared
                 .set_state(DatabaseState::Failing(error.to_string()));
             if started.elapsed() > RETRY_MAX {
@@ -97,6 +125,22 @@ impl Database {
                 return;
             }
             pause = pause.saturating_mul(2).min(RETRY_MAX);
+        }
+    }
+
+    /// Answers that nothing is sent until told to end. The state stays, for it says why, and so do
+    /// the local files: the next start takes the replica over.
+    async fn stay_fenced(
+        &self,
+        commands: &mut mpsc::Receiver<Command>,
+        error: &Error,
+        stop: &Stop,
+    ) {
+        while !stop.is_asked()
+            && let Some(Command::Sync(reply)) = commands.recv().await
+        {
+            // A caller that went away needs no answer.
+            let _ = reply.send(Err(Error::new(ErrorKind::Fenced, error.to_string())));
         }
     }
 
@@ -123,19 +167,44 @@ impl Database {
         tokio::time::sleep(self.settings.shutdown_retry.min(pause)).await;
     }
 
+    /// Takes what nobody else may use meanwhile, and finds out who we are.
+    async fn prepare(&mut self) -> Result<Prepared> {
+        let holds = match self.holds.take() {
+            Some(holds) => holds,
+            None => {
+                let settings = self.settings.clone();
+                blocking(move || Holds::take(&settings)).await?
+            }
+        };
+        let lock = Arc::clone(&self.holds.insert(holds).lock);
+        let ownership = match &self.ownership {
+            Some(ownership) => Arc::clone(ownership),
+            None => {
+                let meta = self.settings.meta_path();
+                let name = self.settings.path.file_name().unwrap_or_default();
+                let writer = Writer {
+                    owner: blocking(move || identity(&meta)).await?,
+                    run: Token::new(rand::random()),
+                    database: name.to_string_lossy().into_owned(),
+                };
+                let shared = Arc::clone(&self.shared);
+                Arc::new(Ownership::new(self.replica.clone(), writer, shared))
+            }
+        };
+        self.ownership = Some(Arc::clone(&ownership));
+        Ok(Prepared { lock, ownership })
+    }
+
     async fn replicate(
         &self,
+        Prepared { lock, ownership }: Prepared,
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut Stop,
     ) -> Result<()> {
-        let meta = self.settings.meta_path();
-        let spool = {
-            let meta = meta.clone();
-            blocking(move || Spool::open(&meta)).await?
-        };
-        let (spool, remote, base) = match self.list().await {
+        let spool = self.open_spool(&lock).await?;
+        let (spool, remote, base) = match self.claim(&ownership).await {
             Ok(remote) => {
-                let (spool, base) = self.reconcile(spool, &remote).await?;
+                let (spool, base) = self.reconcile(spool, &remote, &ownership).await?;
                 (spool, Some(remote), base)
             }
             // What is committed is captured all the same, and sent when the replica is back.
@@ -152,9 +221,10 @@ impl Database {
         }
         let (snapshots, snapshot_requests) = mpsc::channel(1);
         let (captured, capture_ended) = watch::channel(false);
-        let spool = blocking(move || Spool::open(&meta).map(Arc::new)).await?;
+        let spool = Arc::new(self.open_spool(&lock).await?);
         let uploads = Uploads {
             replica: &self.replica,
+            ownership: &ownership,
             shared: &self.shared,
             spool: Arc::clone(&spool),
             sealed_before: worker.capture.last(),
@@ -163,6 +233,7 @@ impl Database {
         };
         let upkeep = Upkeep {
             replica: &self.replica,
+            ownership: &ownership,
             shared: &self.shared,
             spool,
             policy: &self.policy,
@@ -174,10 +245,7 @@ impl Database {
             if remote.is_none() {
                 uploads.reach().await?;
             }
-            tokio::select! {
-                result = uploads.run(snapshot_requests) => result,
-                () = upkeep.run() => Ok(()),
-            }
+            look_after(&ownership, &uploads, &upkeep, snapshot_requests).await
         };
         tokio::pin!(uploads);
         let capture = self.capture(worker, commands, stop, snapshots);
@@ -192,12 +260,15 @@ impl Database {
         }
     }
 
-    async fn list(&self) -> Result<Remote> {
-        let listing = tokio::time::timeout(LIST_TIMEOUT, self.replica.list_all());
-        let files = listing
-            .await
-            .map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))??;
-        Ok(Remote { files })
+    async fn open_spool(&self, lock: &Arc<StateLock>) -> Result<Spool> {
+        let (meta, lock) = (self.settings.meta_path(), Arc::clone(lock));
+        blocking(move || Ok(Spool::open(&meta)?.with_lock(lock))).await
+    }
+
+    async fn claim(&self, ownership: &Ownership) -> Result<Remote> {
+        let claimed = Remote::claim(&self.replica, ownership);
+        let claimed = tokio::time::timeout(CLAIM_TIMEOUT, claimed).await;
+        claimed.map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))?
     }
 
     /// Without local files nothing says which transaction is next, so the replica must.
@@ -221,16 +292,37 @@ impl Database {
 
     /// Makes the local files go on where the replica ends. Returns the transaction that the next
     /// file follows, if the local files do not say it.
-    async fn reconcile(&self, spool: Spool, remote: &Remote) -> Result<(Spool, Option<Txid>)> {
-        let local = remote.clone();
-        let (spool, in_step) = blocking(move || {
-            let in_step = local_continues(&spool, &local)?;
+    async fn reconcile(
+        &self,
+        spool: Spool,
+        remote: &Remote,
+        ownership: &Ownership,
+    ) -> Result<(Spool, Option<Txid>)> {
+        let seen = remote.clone();
+        let (spool, lost, in_step) = blocking(move || {
+            let in_step = local_continues(&spool, &seen)?;
+            let newest = spool.newest()?.filter(|_| in_step);
+            let local = newest.map(|file| file.name.range().max());
+            let lost = lost_head(seen.head, seen.last(), local);
+            let in_step = in_step && lost.is_none();
             if !in_step {
                 spool.clear()?;
             }
-            Ok((spool, in_step))
+            Ok((spool, lost, in_step))
         })
         .await?;
+        self.shared.update(|marks| marks.head_missing = lost);
+        ownership.reconciled(lost.map(|_| remote.last())).await;
+        if let Some(head) = lost {
+            let left = remote.last();
+            tracing::error!(
+                database = %self.settings.path.display(), replica = %self.replica, expected = %head,
+                found = %left.map_or_else(|| "nothing".to_owned(), |txid| txid.to_string()),
+                "transactions that were durable are missing in the replica; the next file holds \
+                 every page"
+            );
+            return Ok((spool, left));
+        }
         let (false, Some(last)) = (in_step, remote.last()) else {
             return Ok((spool, None));
         };
@@ -238,20 +330,24 @@ impl Database {
             database = %self.settings.path.display(), replica_at = %last,
             "the replica is not what the local state says; going on from the replica"
         );
-        // With its newest file at hand the log may show that nothing was missed.
+        let spool = self.fetch_newest(spool, last).await?;
+        Ok((spool, Some(last)))
+    }
+
+    /// With the newest file of the replica at hand the log may show that nothing was missed.
+    async fn fetch_newest(&self, spool: Spool, last: Txid) -> Result<Spool> {
         let name = FileName::new(TxidRange::single(last));
         let Some(body) = self.replica.get(Level::L0, name).await? else {
-            return Ok((spool, Some(last)));
+            return Ok(spool);
         };
         let bytes = crate::store::collect(body).await?;
-        let spool = blocking(move || {
+        blocking(move || {
             let mut draft = spool.create(last)?;
             draft.write(&bytes)?;
             draft.seal()?;
             Ok(spool)
         })
-        .await?;
-        Ok((spool, Some(last)))
+        .await
     }
 
     async fn open_worker(&self, spool: Spool, base: Option<Txid>) -> Result<Box<Worker>> {
@@ -328,19 +424,18 @@ impl Database {
                 let _ = snapshots.try_send(snapshot);
             }
             match command {
-                Some(Command::Stop) => {
-                    return blocking(move || {
-                        worker.capture.keep_hashes();
-                        Ok(())
-                    })
-                    .await;
-                }
+                Some(Command::Stop) => return end(worker).await,
                 Some(Command::Sync(reply)) => {
-                    let _ = reply.send(Ok(turn.spooled));
+                    let _ = reply.send(Ok(self.sealed_up_to(turn.spooled)));
                 }
                 None => {}
             }
         }
+    }
+
+    fn sealed_up_to(&self, txid: Option<Txid>) -> SealedUpTo {
+        let run = *self.shared.subscribe_runs().borrow();
+        SealedUpTo { run, txid }
     }
 
     async fn turn(&self, mut worker: Box<Worker>, kind: TurnKind) -> (Box<Worker>, Result<Turn>) {
@@ -353,6 +448,33 @@ impl Database {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
+    }
+}
+
+/// Keeps what the next start can use.
+async fn end(mut worker: Box<Worker>) -> Result<()> {
+    blocking(move || {
+        worker.capture.keep_hashes();
+        Ok(())
+    })
+    .await
+}
+
+/// Does what a replica needs that was reached, until everything is sent.
+async fn look_after(
+    ownership: &Ownership,
+    uploads: &Uploads<'_>,
+    upkeep: &Upkeep<'_>,
+    snapshots: mpsc::Receiver<PermittedSnapshot>,
+) -> Result<()> {
+    let sent = async {
+        uploads.run(snapshots).await?;
+        ownership.note_last().await
+    };
+    tokio::select! {
+        result = sent => result,
+        result = upkeep.run() => result,
+        result = ownership.keep_noting() => result,
     }
 }
 

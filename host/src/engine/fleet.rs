@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockkeeper_ltx::PageEncoding;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::database::{Command, Database};
+use super::database::{Command, Database, SealedUpTo};
+use super::holds::Holds;
 use super::status::DatabaseShared;
 use super::watch::LogWatcher;
-use crate::Result;
 use crate::policy::{Policy, PolicyStats};
 use crate::settings::DatabaseSettings;
+use crate::{Error, ErrorKind, Result};
 
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
@@ -45,6 +46,64 @@ pub(crate) struct Handle {
     pub(super) shared: Arc<DatabaseShared>,
 }
 
+type SealAnswer = oneshot::Receiver<Result<SealedUpTo>>;
+
+impl Handle {
+    /// Asks to seal everything that is committed.
+    pub(super) async fn ask_to_seal(&self) -> Result<SealAnswer> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Sync(reply)).await;
+        sent.map_err(|_| stopped())?;
+        Ok(answer)
+    }
+
+    /// Why a database gives no answer.
+    fn unanswered(&self) -> Error {
+        match &*self.shared.subscribe_fenced().borrow() {
+            None => stopped(),
+            why => fenced(why.clone()),
+        }
+    }
+
+    /// Returns when what was sealed then is durable.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::Lockkeeper::sync`].
+    pub(super) async fn until_durable(&self, mut answer: SealAnswer) -> Result<()> {
+        let mut durable = self.shared.subscribe_durable();
+        let mut runs = self.shared.subscribe_runs();
+        let mut fenced = self.shared.subscribe_fenced();
+        loop {
+            let sealed = answer.await.map_err(|_| self.unanswered())??;
+            tokio::select! {
+                reached = durable.wait_for(|durable| *durable >= sealed.txid) => {
+                    reached.map_err(|_| stopped())?;
+                }
+                begun = runs.wait_for(|run| *run != sealed.run) => {
+                    begun.map_err(|_| stopped())?;
+                }
+                why = fenced.wait_for(Option::is_some) => {
+                    return Err(fenced(why.map_err(|_| stopped())?.clone()));
+                }
+            }
+            if *runs.borrow() == sealed.run {
+                return Ok(());
+            }
+            // The number may stand for what somebody else wrote.
+            answer = self.ask_to_seal().await?;
+        }
+    }
+}
+
+fn fenced(why: Option<String>) -> Error {
+    Error::new(ErrorKind::Fenced, why.unwrap_or_default())
+}
+
+fn stopped() -> Error {
+    Error::unavailable("replication has stopped")
+}
+
 impl Fleet {
     pub(crate) fn new(common: Common) -> Self {
         Self {
@@ -65,13 +124,33 @@ impl Fleet {
     }
 
     /// Starts the task of one more database. Must be called within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Conflict`] if somebody else replicates it, or to the same place.
     pub(super) fn add(&self, settings: DatabaseSettings) -> Result<()> {
+        let holds = match Holds::take(&settings) {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+            // A disk that is not there yet is waited for.
+            holds => holds.ok(),
+        };
+        self.add_held(settings, holds)
+    }
+
+    /// As [`Self::add`], but what somebody else uses is waited for.
+    pub(super) fn add_waiting(&self, settings: DatabaseSettings) -> Result<()> {
+        self.add_held(settings, None)
+    }
+
+    fn add_held(&self, settings: DatabaseSettings, holds: Option<Holds>) -> Result<()> {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
         let shared = Arc::new(DatabaseShared::new(path.clone(), replica.to_string()));
         let database = Database {
             settings,
+            holds,
+            ownership: None,
             replica,
             policy: self.common.policy.clone(),
             encoding: self.common.encoding,

@@ -3,7 +3,10 @@
 mod database;
 mod directory;
 mod fleet;
+mod holds;
 mod merge;
+mod ownership;
+mod places;
 mod reconcile;
 mod status;
 mod upkeep;
@@ -18,7 +21,6 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinHandle;
 
-use self::database::Command;
 pub(crate) use self::fleet::Common;
 use self::fleet::{Fleet, Handle};
 pub use self::status::{DatabaseState, DatabaseStatus, Status};
@@ -29,6 +31,9 @@ use crate::{Error, Result};
 
 /// Threads for work that blocks, shared by all databases.
 const BLOCKING_THREADS: usize = 8;
+/// How long work that blocks may take to end after everything else has. What does not end by then
+/// keeps what it uses.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Replication that runs on a thread of its own, beside the application.
 ///
@@ -88,6 +93,8 @@ impl Lockkeeper {
             .name("lockkeeper".into())
             .spawn(move || {
                 runtime.block_on(run(members, directories, stop));
+                // Databases are free for others only now.
+                runtime.shutdown_timeout(RELEASE_TIMEOUT);
                 // A handle that was dropped does not listen.
                 let _ = ending.send(());
             })
@@ -104,26 +111,20 @@ impl Lockkeeper {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if a database cannot be captured. A replica that does not answer is waited
-    /// for: bound the wait with a timeout.
+    /// `Unavailable` if a database cannot be captured, `Fenced` if another writer took its replica
+    /// over. A replica that does not answer is waited for: bound the wait with a timeout.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync(&self) -> Result<()> {
-        let stopped = || Error::unavailable("replication has stopped");
         let mut targets = Vec::new();
         for handle in self.fleet.members() {
-            let (reply, answer) = oneshot::channel();
-            let sent = handle.commands.send(Command::Sync(reply)).await;
-            sent.map_err(|_| stopped())?;
+            let answer = handle.ask_to_seal().await?;
             targets.push((handle, answer));
         }
         for (handle, answer) in targets {
-            let spooled = answer.await.map_err(|_| stopped())??;
-            let mut durable = handle.shared.subscribe_durable();
-            let reached = durable.wait_for(|durable| *durable >= spooled).await;
-            reached.map_err(|_| stopped())?;
+            handle.until_durable(answer).await?;
         }
         Ok(())
     }
@@ -150,10 +151,14 @@ impl Lockkeeper {
     pub async fn stop(mut self, deadline: Duration) -> Result<()> {
         let members = self.fleet.members();
         self.stopping.send_replace(true);
-        if let Some(ended) = self.ended.take()
-            && tokio::time::timeout(deadline, ended).await.is_err()
+        if let Some(mut ended) = self.ended.take()
+            && tokio::time::timeout(deadline, &mut ended).await.is_err()
         {
-            return Err(not_durable(&members, deadline));
+            let error = not_durable(&members, deadline);
+            // Whoever comes next must not find the databases in use.
+            drop(self.stopping);
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, ended).await;
+            return Err(error);
         }
         if let Some(thread) = self.thread.take() {
             thread
@@ -200,10 +205,18 @@ async fn run(
         return;
     }
     // Otherwise a directory could add a database that nobody stops.
-    for directory in directories {
-        let _ = directory.await;
+    let sent = async {
+        for directory in directories {
+            let _ = directory.await;
+        }
+        fleet.stop().await;
+    };
+    tokio::select! {
+        () = sent => {}
+        _ = stop.wait_for(|stop| !stop) => {
+            tracing::warn!("not everything was sent in time; it is sent after the next start");
+        }
     }
-    fleet.stop().await;
 }
 
 fn not_durable(members: &[Handle], deadline: Duration) -> Error {

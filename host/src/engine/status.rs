@@ -23,6 +23,16 @@ pub enum DatabaseState {
     ReplicaFailing(String),
     /// Capture does not work; it is tried again.
     Failing(String),
+    /// Another writer took the replica over. Nothing is captured or sent until one of the two was
+    /// stopped and this one is started again, which takes the replica back.
+    Fenced {
+        /// The identity of the other writer, as its state directory has it.
+        owner: String,
+        /// What the other writer calls its database.
+        database: String,
+        /// How often the replica changed hands.
+        epoch: u64,
+    },
     /// Stopped.
     Stopped,
 }
@@ -45,6 +55,9 @@ pub struct DatabaseStatus {
     pub snapshot: Option<Txid>,
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
+    /// The last transaction that was durable once, if neither the replica nor the local files had
+    /// it when replication began. A file with every page took its place.
+    pub head_missing: Option<Txid>,
 }
 
 /// The state of everything that is replicated.
@@ -70,6 +83,7 @@ pub(crate) struct Marks {
     /// The oldest local file that capture still needs.
     pub(crate) needs_from: Option<Txid>,
     write_lock_held_max: Duration,
+    pub(crate) head_missing: Option<Txid>,
 }
 
 /// The files of the replica. Whoever writes or deletes one records it here, so that the replica is
@@ -92,6 +106,10 @@ pub(crate) struct DatabaseShared {
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     durable: watch::Sender<Option<Txid>>,
+    /// How many runs there were.
+    runs: watch::Sender<u64>,
+    /// Why nothing becomes durable any more.
+    fenced: watch::Sender<Option<String>>,
 }
 
 impl DatabaseShared {
@@ -104,12 +122,15 @@ impl DatabaseShared {
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             durable: watch::Sender::new(None),
+            runs: watch::Sender::new(0),
+            fenced: watch::Sender::new(None),
         }
     }
 
     /// The start of a run. What the replica holds is not known: nothing is merged, deleted or
     /// snapshotted before it was listed.
     pub(crate) fn restart(&self, spooled: Option<Txid>) {
+        self.runs.send_modify(|runs| *runs = runs.wrapping_add(1));
         self.forget_catalogue();
         {
             let mut marks = self.lock();
@@ -242,6 +263,20 @@ impl DatabaseShared {
         self.durable.subscribe()
     }
 
+    pub(crate) fn subscribe_runs(&self) -> watch::Receiver<u64> {
+        self.runs.subscribe()
+    }
+
+    pub(crate) fn subscribe_fenced(&self) -> watch::Receiver<Option<String>> {
+        self.fenced.subscribe()
+    }
+
+    /// Another writer owns the replica: nothing becomes durable any more.
+    pub(crate) fn fence(&self, why: &str, state: DatabaseState) {
+        self.set_state(state);
+        self.fenced.send_replace(Some(why.to_owned()));
+    }
+
     pub(crate) fn set_state(&self, state: DatabaseState) {
         let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if *now != state {
@@ -254,7 +289,7 @@ impl DatabaseShared {
     pub(crate) fn is_settled(&self) -> bool {
         let failing = matches!(
             *self.state.lock().unwrap_or_else(PoisonError::into_inner),
-            DatabaseState::Failing(_)
+            DatabaseState::Failing(_) | DatabaseState::Fenced { .. }
         );
         let marks = self.marks();
         !failing && marks.durable == marks.spooled
@@ -266,6 +301,7 @@ impl DatabaseShared {
         let marks = self.marks();
         let why = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => format!(": {why}"),
+            DatabaseState::Fenced { owner, .. } => format!(": the replica belongs to {owner} now"),
             _ => String::new(),
         };
         format!(
@@ -290,6 +326,7 @@ impl DatabaseShared {
             durable: marks.durable,
             snapshot: marks.snapshot,
             write_lock_held_max: marks.write_lock_held_max,
+            head_missing: marks.head_missing,
         }
     }
 

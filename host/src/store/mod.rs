@@ -40,6 +40,22 @@ pub(crate) async fn collect(body: Body) -> Result<Vec<u8>> {
     })
 }
 
+/// Reads what is left of an object if it is at most `max` bytes; else `None`.
+pub(crate) async fn collect_up_to(mut body: Body, max: usize) -> Result<Option<Vec<u8>>> {
+    use futures::StreamExt as _;
+    let mut all = Vec::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| {
+            crate::Error::unavailable("an object of the replica broke off").with_source(error)
+        })?;
+        if all.len() + piece.len() > max {
+            return Ok(None);
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(Some(all))
+}
+
 /// One object of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ObjectInfo {
