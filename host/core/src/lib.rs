@@ -13,6 +13,7 @@ pub mod guard;
 pub mod inventory;
 pub mod levels;
 pub mod live_set;
+pub mod losses;
 pub mod ownership;
 pub mod policy;
 pub mod restore;

@@ -31,6 +31,8 @@ pub enum MergeError {
     /// Two files have different page sizes.
     #[error("the files have page sizes {first} and {other}")]
     PageSize {
+        /// The first file, from 0, with another page size than those before it.
+        input: usize,
         /// Of the first file.
         first: PageSize,
         /// Of a later one.
@@ -75,7 +77,7 @@ impl<R: Read> Merge<R> {
                 .header()
                 .map_err(|source| MergeError::Read { input, source })?;
             if let Some((merged, previous)) = merged.zip(previous) {
-                check_follows(&merged, previous, &next)?;
+                check_follows(input, &merged, previous, &next)?;
             }
             // The first file names the start of the output, even if a later one starts before it.
             let range = merged
@@ -181,9 +183,15 @@ impl<R: Read> Merge<R> {
     }
 }
 
-fn check_follows(merged: &Header, previous: TxidRange, next: &Header) -> Result<(), MergeError> {
+fn check_follows(
+    input: usize,
+    merged: &Header,
+    previous: TxidRange,
+    next: &Header,
+) -> Result<(), MergeError> {
     if merged.page_size != next.page_size {
         return Err(MergeError::PageSize {
+            input,
             first: merged.page_size,
             other: next.page_size,
         });

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use libsqlite3_sys as ffi;
 use lockkeeper_ltx::{WAL_INDEX_LEN, WalIndexHeader};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{Error, Result};
@@ -49,6 +50,11 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     connection.busy_timeout(busy_timeout).map_err(fail)?;
     connection
         .pragma_update(None, "wal_autocheckpoint", 0)
+        .map_err(fail)?;
+    // A checkpoint is capture's to decide. One on closing could even write an old log into a
+    // database whose log was replaced meanwhile.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(fail)?;
     keep_log_on_close(&connection);
     Ok(connection)

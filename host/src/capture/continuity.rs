@@ -14,7 +14,19 @@ pub(super) enum Continuity {
     Proven(Position),
     /// Frames may have been missed.
     Broken,
+    /// It lacks frames that were sealed: the database came back older.
+    Behind,
     /// The log changed while it was read.
+    Unknown,
+}
+
+/// Where a sealed file ended, in the log that is there now.
+pub(super) enum Found {
+    /// The log goes on from here.
+    At(Position),
+    /// It is the same log, but without what was sealed last: the database came back older.
+    Behind,
+    /// It is another log, or cannot be compared.
     Unknown,
 }
 
@@ -40,7 +52,7 @@ impl Capture {
             // Fewer frames mean another history.
             let is_shorter = frames != 0 && frames < position.frames();
             return Ok(if is_shorter {
-                Continuity::Broken
+                Continuity::Behind
             } else {
                 Continuity::Proven(position.clone())
             });
@@ -59,9 +71,8 @@ impl Capture {
         })
     }
 
-    /// Finds the place in the log at which a sealed file ended; `None` if the log does not go back
-    /// to it.
-    pub(super) fn find(&self, file: &SealedFile, header: &WalHeader) -> Result<Option<Position>> {
+    /// Finds the place in the log at which a sealed file ended.
+    pub(super) fn find(&self, file: &SealedFile, header: &WalHeader) -> Result<Found> {
         let wal = file.header.wal;
         let same_log = (wal.salt1, wal.salt2) == (header.salt1, header.salt2);
         let frame_len = FRAME_HEADER_LEN as u64 + u64::from(header.page_size.get());
@@ -71,36 +82,36 @@ impl Capture {
             || wal.size == 0
             || !end.is_multiple_of(frame_len)
         {
-            return Ok(None);
+            return Ok(Found::Unknown);
         }
         let frames = end / frame_len;
         let state = connection::log_state(&self.control)?;
         if u64::from(state.frames) < frames {
-            return Ok(None);
+            return Ok(Found::Behind);
         }
         let Some(run) = self.log.read(&Position::start_of(*header), frames, 0)? else {
-            return Ok(None);
+            return Ok(Found::Behind);
         };
         if run.end.frames() != frames || run.commit != file.header.commit {
-            return Ok(None);
+            return Ok(Found::Behind);
         }
         // A database that was put back to an older copy and went on has the same salts and another
         // history: the last frame tells.
         let Some(last_frame) = frames.checked_sub(1) else {
-            return Ok(None);
+            return Ok(Found::Unknown);
         };
         let Some((&pgno, _)) = run.pages.iter().find(|(_, frame)| **frame == last_frame) else {
-            return Ok(None);
+            return Ok(Found::Behind);
         };
         let mut page = vec![0; header.page_size.bytes()];
         self.log
             .read_page(last_frame, header.page_size, &mut page)?;
         let sealed = self.spool.page(file.name, pgno)?;
         if sealed.as_deref() != Some(page.as_slice()) {
-            return Ok(None);
+            return Ok(Found::Behind);
         }
         let changes = self.changes_at(&run.end, &state)?;
-        Ok(Some(Position { changes, ..run.end }))
+        Ok(Found::At(Position { changes, ..run.end }))
     }
 
     /// SQLite's count of transactions at a place in the log, counted back from its end.

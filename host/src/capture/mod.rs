@@ -28,7 +28,7 @@ use rusqlite::Connection;
 #[cfg(test)]
 use self::checkpoint::CheckpointReport;
 pub(crate) use self::connection::is_database;
-use self::continuity::Continuity;
+use self::continuity::{Continuity, Found};
 use self::log::{LogFile, Position};
 use self::page_hashes::PageHashes;
 use self::pin::Pin;
@@ -84,6 +84,8 @@ pub(crate) struct Capture {
     hashes: Option<PageHashes>,
     /// Size of the database after the last sealed file, in pages.
     commit: u32,
+    /// The last sealed transaction of a past that the database no longer has.
+    undone: Option<Txid>,
     identity: (u64, u64),
 }
 
@@ -122,6 +124,7 @@ impl Capture {
             position: None,
             hashes: None,
             commit: 0,
+            undone: None,
             identity,
             options,
         };
@@ -130,7 +133,11 @@ impl Capture {
         {
             capture.last = Some(file.name.range().max());
             capture.commit = file.header.commit;
-            capture.position = capture.find(&file, &header)?;
+            match capture.find(&file, &header)? {
+                Found::At(position) => capture.position = Some(position),
+                Found::Behind => capture.came_back_older(),
+                Found::Unknown => {}
+            }
             let hashes = PageHashes::open(&capture.spool, file.name.range().max());
             capture.hashes = capture.or_none(hashes).flatten();
             if capture.position.is_none() {
@@ -161,6 +168,23 @@ impl Capture {
         if let Some(mut hashes) = self.hashes.take() {
             let kept = hashes.flush(&self.spool);
             self.hashes = self.or_none(kept.map(|()| hashes));
+        }
+    }
+
+    /// The last sealed transaction of a past that the database no longer has: it lost its newest
+    /// commits in a power cut, or was put back to an older copy.
+    pub(crate) fn undone(&self) -> Option<Txid> {
+        self.undone
+    }
+
+    fn came_back_older(&mut self) {
+        self.undone = self.last;
+        if let Some(txid) = self.last {
+            tracing::error!(
+                database = %self.options.database.display(), %txid,
+                "the database is older than what was captured of it; what it lost can be restored \
+                 from the replica as transaction {txid}, for as long as that is kept"
+            );
         }
     }
 
@@ -218,6 +242,10 @@ impl Capture {
             let frames = u64::from(state.frames);
             let position = match self.continued(&header, &state)? {
                 Continuity::Proven(position) => position,
+                Continuity::Behind => {
+                    self.came_back_older();
+                    return self.seal_state(&header, &state).map(Some);
+                }
                 Continuity::Broken => return self.seal_state(&header, &state).map(Some),
                 Continuity::Unknown => continue,
             };

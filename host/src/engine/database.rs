@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockkeeper_core::ownership::{Token, Writer, lost_head};
-use lockkeeper_ltx::{FileName, Level, PageEncoding, Txid, TxidRange};
+use lockkeeper_core::ownership::{Token, Writer};
+use lockkeeper_ltx::{PageEncoding, Txid};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::absent::Absence;
 use super::holds::{Holds, identity};
 use super::ownership::Ownership;
-use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
 use super::upkeep::Upkeep;
 use super::upload::Uploads;
@@ -31,37 +31,27 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How often the last flush is tried. A lock that is busy for a moment must not cost it; a database
 /// that is not there must not delay the end of the application.
 const STOP_TRIES: u32 = 3;
-/// How long the replica may take at the start to be claimed and listed.
-const CLAIM_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The last sealed transaction of a run. Another run may give its number to something else.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SealedUpTo {
-    pub(crate) run: u64,
-    pub(crate) txid: Option<Txid>,
-}
-
 /// What the handle asks of a database.
 pub(crate) enum Command {
-    /// Seal everything that is committed.
-    Sync(oneshot::Sender<Result<SealedUpTo>>),
+    /// Seal everything that is committed; answers with the last sealed transaction.
+    Sync(oneshot::Sender<Result<Option<Txid>>>),
     /// Seal everything, send everything, end.
     Stop,
 }
 
 /// Whether the task was told to end, and how often it failed to do so in order.
 #[derive(Debug, Default)]
-struct Stop {
+pub(super) struct Stop {
     asked: bool,
     failures: u32,
 }
 
 impl Stop {
-    fn ask(&mut self) {
+    pub(super) fn ask(&mut self) {
         self.asked = true;
     }
 
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.asked
     }
 
@@ -75,9 +65,9 @@ impl Stop {
 }
 
 /// What a database has before it begins.
-struct Prepared {
-    lock: Arc<StateLock>,
-    ownership: Arc<Ownership>,
+pub(super) struct Prepared {
+    pub(super) lock: Arc<StateLock>,
+    pub(super) ownership: Arc<Ownership>,
 }
 
 /// Everything a database task needs.
@@ -102,11 +92,17 @@ impl Database {
         let mut stop = Stop::default();
         loop {
             let started = Instant::now();
-            let replicated = match self.prepare().await {
-                Ok(prepared) => self.replicate(prepared, &mut commands, &mut stop).await,
-                Err(error) => Err(error),
+            let replicated = async {
+                let prepared = self.prepare().await?;
+                match self
+                    .while_absent(&prepared, &mut commands, &mut stop)
+                    .await?
+                {
+                    Absence::Over => self.replicate(prepared, &mut commands, &mut stop).await,
+                    Absence::Stopped => Ok(()),
+                }
             };
-            let error = match replicated {
+            let error = match replicated.await {
                 Ok(()) => return self.shared.set_state(DatabaseState::Stopped),
                 Err(error) => error,
             };
@@ -260,94 +256,9 @@ impl Database {
         }
     }
 
-    async fn open_spool(&self, lock: &Arc<StateLock>) -> Result<Spool> {
+    pub(super) async fn open_spool(&self, lock: &Arc<StateLock>) -> Result<Spool> {
         let (meta, lock) = (self.settings.meta_path(), Arc::clone(lock));
         blocking(move || Ok(Spool::open(&meta)?.with_lock(lock))).await
-    }
-
-    async fn claim(&self, ownership: &Ownership) -> Result<Remote> {
-        let claimed = Remote::claim(&self.replica, ownership);
-        let claimed = tokio::time::timeout(CLAIM_TIMEOUT, claimed).await;
-        claimed.map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))?
-    }
-
-    /// Without local files nothing says which transaction is next, so the replica must.
-    async fn unless_it_is_new(&self, spool: Spool, error: Error) -> Result<Spool> {
-        let (spool, is_new) = blocking(move || {
-            let is_new = spool.newest()?.is_none();
-            Ok((spool, is_new))
-        })
-        .await?;
-        if is_new {
-            return Err(error);
-        }
-        tracing::warn!(
-            database = %self.settings.path.display(), %error,
-            "the replica cannot be reached; what is committed is kept here until it can"
-        );
-        self.shared
-            .set_state(DatabaseState::ReplicaFailing(error.to_string()));
-        Ok(spool)
-    }
-
-    /// Makes the local files go on where the replica ends. Returns the transaction that the next
-    /// file follows, if the local files do not say it.
-    async fn reconcile(
-        &self,
-        spool: Spool,
-        remote: &Remote,
-        ownership: &Ownership,
-    ) -> Result<(Spool, Option<Txid>)> {
-        let seen = remote.clone();
-        let (spool, lost, in_step) = blocking(move || {
-            let in_step = local_continues(&spool, &seen)?;
-            let newest = spool.newest()?.filter(|_| in_step);
-            let local = newest.map(|file| file.name.range().max());
-            let lost = lost_head(seen.head, seen.last(), local);
-            let in_step = in_step && lost.is_none();
-            if !in_step {
-                spool.clear()?;
-            }
-            Ok((spool, lost, in_step))
-        })
-        .await?;
-        self.shared.update(|marks| marks.head_missing = lost);
-        ownership.reconciled(lost.map(|_| remote.last())).await;
-        if let Some(head) = lost {
-            let left = remote.last();
-            tracing::error!(
-                database = %self.settings.path.display(), replica = %self.replica, expected = %head,
-                found = %left.map_or_else(|| "nothing".to_owned(), |txid| txid.to_string()),
-                "transactions that were durable are missing in the replica; the next file holds \
-                 every page"
-            );
-            return Ok((spool, left));
-        }
-        let (false, Some(last)) = (in_step, remote.last()) else {
-            return Ok((spool, None));
-        };
-        tracing::warn!(
-            database = %self.settings.path.display(), replica_at = %last,
-            "the replica is not what the local state says; going on from the replica"
-        );
-        let spool = self.fetch_newest(spool, last).await?;
-        Ok((spool, Some(last)))
-    }
-
-    /// With the newest file of the replica at hand the log may show that nothing was missed.
-    async fn fetch_newest(&self, spool: Spool, last: Txid) -> Result<Spool> {
-        let name = FileName::new(TxidRange::single(last));
-        let Some(body) = self.replica.get(Level::L0, name).await? else {
-            return Ok(spool);
-        };
-        let bytes = crate::store::collect(body).await?;
-        blocking(move || {
-            let mut draft = spool.create(last)?;
-            draft.write(&bytes)?;
-            draft.seal()?;
-            Ok(spool)
-        })
-        .await
     }
 
     async fn open_worker(&self, spool: Spool, base: Option<Txid>) -> Result<Box<Worker>> {
@@ -424,18 +335,13 @@ impl Database {
                 let _ = snapshots.try_send(snapshot);
             }
             match command {
-                Some(Command::Stop) => return end(worker).await,
+                Some(Command::Stop) => return rest(worker).await,
                 Some(Command::Sync(reply)) => {
-                    let _ = reply.send(Ok(self.sealed_up_to(turn.spooled)));
+                    let _ = reply.send(Ok(turn.spooled));
                 }
                 None => {}
             }
         }
-    }
-
-    fn sealed_up_to(&self, txid: Option<Txid>) -> SealedUpTo {
-        let run = *self.shared.subscribe_runs().borrow();
-        SealedUpTo { run, txid }
     }
 
     async fn turn(&self, mut worker: Box<Worker>, kind: TurnKind) -> (Box<Worker>, Result<Turn>) {
@@ -451,8 +357,8 @@ impl Database {
     }
 }
 
-/// Keeps what the next start can use.
-async fn end(mut worker: Box<Worker>) -> Result<()> {
+/// What is left to do once nothing is captured any more.
+async fn rest(mut worker: Box<Worker>) -> Result<()> {
     blocking(move || {
         worker.capture.keep_hashes();
         Ok(())

@@ -7,7 +7,7 @@ use lockkeeper_ltx::PageEncoding;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::database::{Command, Database, SealedUpTo};
+use super::database::{Command, Database};
 use super::holds::Holds;
 use super::status::DatabaseShared;
 use super::watch::LogWatcher;
@@ -46,58 +46,37 @@ pub(crate) struct Handle {
     pub(super) shared: Arc<DatabaseShared>,
 }
 
-type SealAnswer = oneshot::Receiver<Result<SealedUpTo>>;
-
 impl Handle {
-    /// Asks to seal everything that is committed.
-    pub(super) async fn ask_to_seal(&self) -> Result<SealAnswer> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::Sync(reply)).await;
-        sent.map_err(|_| stopped())?;
-        Ok(answer)
-    }
-
-    /// Why a database gives no answer.
-    fn unanswered(&self) -> Error {
-        match &*self.shared.subscribe_fenced().borrow() {
-            None => stopped(),
-            why => fenced(why.clone()),
+    /// Returns when everything that is committed now is durable.
+    pub(super) async fn sync(&self) -> Result<()> {
+        let mut fenced = self.shared.subscribe_fenced();
+        tokio::select! {
+            biased;
+            why = fenced.wait_for(Option::is_some) => {
+                let why = why.map_err(|_| stopped())?.clone().unwrap_or_default();
+                Err(Error::new(ErrorKind::Fenced, why))
+            }
+            synced = self.until_durable() => synced,
         }
     }
 
-    /// Returns when what was sealed then is durable.
-    ///
-    /// # Errors
-    ///
-    /// As [`super::Lockkeeper::sync`].
-    pub(super) async fn until_durable(&self, mut answer: SealAnswer) -> Result<()> {
+    async fn until_durable(&self) -> Result<()> {
         let mut durable = self.shared.subscribe_durable();
-        let mut runs = self.shared.subscribe_runs();
-        let mut fenced = self.shared.subscribe_fenced();
         loop {
-            let sealed = answer.await.map_err(|_| self.unanswered())??;
-            tokio::select! {
-                reached = durable.wait_for(|durable| *durable >= sealed.txid) => {
-                    reached.map_err(|_| stopped())?;
-                }
-                begun = runs.wait_for(|run| *run != sealed.run) => {
-                    begun.map_err(|_| stopped())?;
-                }
-                why = fenced.wait_for(Option::is_some) => {
-                    return Err(fenced(why.map_err(|_| stopped())?.clone()));
-                }
-            }
-            if *runs.borrow() == sealed.run {
+            let run = durable.borrow_and_update().run;
+            let (reply, answer) = oneshot::channel();
+            let sent = self.commands.send(Command::Sync(reply)).await;
+            sent.map_err(|_| stopped())?;
+            // Without an answer the database was about to be opened: it is asked again.
+            let Ok(spooled) = answer.await else { continue };
+            let spooled = spooled?;
+            let reached = durable.wait_for(|it| it.run != run || it.txid >= spooled);
+            // A run that began meanwhile may have numbered the transactions anew.
+            if reached.await.map_err(|_| stopped())?.run == run {
                 return Ok(());
             }
-            // The number may stand for what somebody else wrote.
-            answer = self.ask_to_seal().await?;
         }
     }
-}
-
-fn fenced(why: Option<String>) -> Error {
-    Error::new(ErrorKind::Fenced, why.unwrap_or_default())
 }
 
 fn stopped() -> Error {

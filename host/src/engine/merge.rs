@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes};
 use futures::stream;
 use lockkeeper_core::guard::merges::Merge;
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::{Encoder, FileName, Level, PageEncoding, Reader};
+use lockkeeper_ltx::{Encoder, FileName, Level, MergeError, PageEncoding, Reader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -25,6 +25,24 @@ const PIECE_BYTES: usize = 256 << 10;
 const OUTPUT_QUEUE: usize = 4;
 /// Pieces of an input that wait for the merge. There may be hundreds of inputs.
 const INPUT_QUEUE: usize = 1;
+
+/// How a merge ended.
+#[derive(Debug)]
+pub(super) enum Merged {
+    /// The replica has the file.
+    Done(ReplicaFile),
+    /// The page size changes after so many inputs: what comes after cannot be in one file with
+    /// what came before.
+    Cut(usize),
+}
+
+/// What was made of the inputs.
+enum Output {
+    Whole(Written),
+    /// The store does not take it any more, and says why.
+    Refused,
+    Cut(usize),
+}
 
 /// The merged file as it was sent.
 struct Written {
@@ -43,7 +61,7 @@ pub(super) async fn run(
     spool: &Arc<Spool>,
     merge: &Merge,
     encoding: PageEncoding,
-) -> Result<ReplicaFile> {
+) -> Result<Merged> {
     let (level, name) = (merge.level(), FileName::new(merge.range()));
     // Ends the readers of inputs when this is dropped.
     let mut readers = JoinSet::new();
@@ -66,8 +84,13 @@ pub(super) async fn run(
     let written = writing
         .await
         .map_err(|error| Error::internal("the merge died").with_source(error))??;
+    if let Output::Cut(inputs) = written {
+        return Ok(Merged::Cut(inputs));
+    }
     let size = sent?;
-    let written = written.ok_or_else(|| Error::internal("a store took half a file for a whole"))?;
+    let Output::Whole(written) = written else {
+        return Err(Error::internal("a store took half a file for a whole"));
+    };
     let file = ReplicaFile {
         level,
         name,
@@ -80,7 +103,7 @@ pub(super) async fn run(
             "level {level} {name} of {replica} is not what was sent; it was deleted"
         )));
     }
-    Ok(file)
+    Ok(Merged::Done(file))
 }
 
 /// One input of a merge.
@@ -182,18 +205,20 @@ fn body(output: mpsc::Receiver<io::Result<Bytes>>) -> Body {
     }))
 }
 
-/// Merges the inputs and hands the encoded file out in pieces. `None` if the store does not take
-/// them any more; it says why.
+/// Merges the inputs and hands the encoded file out in pieces.
 fn write(
     inputs: Vec<Reader<Input>>,
     encoding: PageEncoding,
     pieces: &mpsc::Sender<io::Result<Bytes>>,
     begun: oneshot::Sender<i64>,
-) -> Result<Option<Written>> {
+) -> Result<Output> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::unavailable("cannot merge files").with_source(error)
     };
-    let mut merge = lockkeeper_ltx::Merge::new(inputs).map_err(|e| failed(e.into()))?;
+    let mut merge = match lockkeeper_ltx::Merge::new(inputs) {
+        Err(MergeError::PageSize { input, .. }) => return Ok(Output::Cut(input)),
+        merge => merge.map_err(|e| failed(e.into()))?,
+    };
     let created_ms = merge.header().timestamp_ms;
     // Nobody waits if the upload was given up, which shows with the first piece.
     let _ = begun.send(created_ms);
@@ -210,11 +235,14 @@ fn write(
             .page(pgno, page, &mut out)
             .map_err(|e| failed(e.into()))?;
         if out.len() >= PIECE_BYTES && send(&mut out).is_err() {
-            return Ok(None);
+            return Ok(Output::Refused);
         }
     }
     let checksum = encoder.finish(&mut out).map_err(|e| failed(e.into()))?;
-    Ok(send(&mut out).is_ok().then_some(Written {
+    if send(&mut out).is_err() {
+        return Ok(Output::Refused);
+    }
+    Ok(Output::Whole(Written {
         created_ms,
         size,
         checksum,

@@ -1,5 +1,6 @@
 //! Drives the replication of every database of one configuration.
 
+mod absent;
 mod database;
 mod directory;
 mod fleet;
@@ -8,7 +9,9 @@ mod merge;
 mod ownership;
 mod places;
 mod reconcile;
+mod resend;
 mod status;
+mod takeover;
 mod upkeep;
 mod upload;
 mod watch;
@@ -118,15 +121,9 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync(&self) -> Result<()> {
-        let mut targets = Vec::new();
-        for handle in self.fleet.members() {
-            let answer = handle.ask_to_seal().await?;
-            targets.push((handle, answer));
-        }
-        for (handle, answer) in targets {
-            handle.until_durable(answer).await?;
-        }
-        Ok(())
+        let members = self.fleet.members();
+        let all = members.iter().map(Handle::sync);
+        futures::future::try_join_all(all).await.map(drop)
     }
 
     /// How far each database is.

@@ -130,7 +130,7 @@ impl Ownership {
                 return std::future::pending().await;
             }
             tokio::time::sleep_until(next.max(Instant::now() + SETTLE)).await;
-            let head = *durable.borrow_and_update();
+            let head = durable.borrow_and_update().txid;
             next = Instant::now() + NOTE_INTERVAL;
             match self.note(head).await {
                 Err(error) if is_final(&error) => return Err(error),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::{Level, Txid};
+use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
 use crate::policy::PolicyStats;
@@ -17,6 +17,9 @@ use crate::policy::PolicyStats;
 pub enum DatabaseState {
     /// Opening the database and comparing it with its replica.
     Starting,
+    /// There is no such file: it was not made yet, or it was removed. What was captured of it is
+    /// sent, and it is waited for.
+    Absent,
     /// Commits are captured and sent.
     Replicating,
     /// Capture works, but the replica does not take what was captured; it is tried again.
@@ -58,6 +61,13 @@ pub struct DatabaseStatus {
     /// The last transaction that was durable once, if neither the replica nor the local files had
     /// it when replication began. A file with every page took its place.
     pub head_missing: Option<Txid>,
+    /// The last transaction of a past that the database no longer has: it came back older than what
+    /// was captured of it, after a power cut or because an older copy was put in its place. That
+    /// past can be restored as this transaction for as long as the replica keeps it.
+    pub undone: Option<Txid>,
+    /// Transactions that the replica has lost and that are not on the local disk any more, so that
+    /// a restore cannot lead past them. A new snapshot will; it is being made.
+    pub lost: Option<TxidRange>,
 }
 
 /// The state of everything that is replicated.
@@ -82,6 +92,12 @@ pub(crate) struct Marks {
     pub(crate) last_put_latency: Option<Duration>,
     /// The oldest local file that capture still needs.
     pub(crate) needs_from: Option<Txid>,
+    pub(crate) undone: Option<Txid>,
+    /// What a snapshot must lead past.
+    pub(crate) lost: Option<TxidRange>,
+    /// The transaction from which on the database has another page size, while no snapshot was sent
+    /// that begins with it.
+    pub(crate) page_size_changed: Option<Txid>,
     write_lock_held_max: Duration,
     pub(crate) head_missing: Option<Txid>,
 }
@@ -92,6 +108,8 @@ pub(crate) struct Marks {
 struct Catalogue {
     /// `None` until the replica was listed.
     files: Option<Vec<ReplicaFile>>,
+    /// Files that were written while the replica was being listed: the listing may lack them.
+    recent: Vec<ReplicaFile>,
     /// Grows with each change.
     version: u64,
 }
@@ -105,11 +123,18 @@ pub(crate) struct DatabaseShared {
     state: Mutex<DatabaseState>,
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
-    durable: watch::Sender<Option<Txid>>,
-    /// How many runs there were.
-    runs: watch::Sender<u64>,
+    snapshot: watch::Sender<Option<Txid>>,
+    durable: watch::Sender<Durable>,
     /// Why nothing becomes durable any more.
     fenced: watch::Sender<Option<String>>,
+}
+
+/// How far the replica came, in one run of replication.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Durable {
+    /// Grows with each start of the task: transactions may be numbered anew then.
+    pub(crate) run: u64,
+    pub(crate) txid: Option<Txid>,
 }
 
 impl DatabaseShared {
@@ -121,8 +146,8 @@ impl DatabaseShared {
             state: Mutex::new(DatabaseState::Starting),
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
-            durable: watch::Sender::new(None),
-            runs: watch::Sender::new(0),
+            snapshot: watch::Sender::new(None),
+            durable: watch::Sender::new(Durable::default()),
             fenced: watch::Sender::new(None),
         }
     }
@@ -130,7 +155,6 @@ impl DatabaseShared {
     /// The start of a run. What the replica holds is not known: nothing is merged, deleted or
     /// snapshotted before it was listed.
     pub(crate) fn restart(&self, spooled: Option<Txid>) {
-        self.runs.send_modify(|runs| *runs = runs.wrapping_add(1));
         self.forget_catalogue();
         {
             let mut marks = self.lock();
@@ -140,6 +164,11 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
         }
         self.spooled.send_replace(spooled);
+        let txid = self.lock().durable;
+        self.durable.send_modify(|durable| {
+            durable.run = durable.run.wrapping_add(1);
+            durable.txid = txid;
+        });
     }
 
     /// The replica was listed at the start of a run: these files are in it, and uploads go on after
@@ -151,7 +180,7 @@ impl DatabaseShared {
             marks.durable = durable;
             marks.consecutive_failures = 0;
         }
-        self.durable.send_replace(durable);
+        self.durable.send_modify(|known| known.txid = durable);
     }
 
     /// The replica was listed again.
@@ -159,7 +188,11 @@ impl DatabaseShared {
         let snapshots = files.iter().filter(|file| file.level == Level::SNAPSHOT);
         let snapshot = snapshots.map(|file| file.range().max()).max();
         self.update(|marks| marks.snapshot = snapshot);
-        self.change_catalogue(|known| *known = Some(files));
+        self.change_catalogue(|catalogue| {
+            let mut files = files;
+            files.append(&mut catalogue.recent);
+            catalogue.files = Some(files);
+        });
     }
 
     /// A file was written to the replica and confirmed.
@@ -167,11 +200,11 @@ impl DatabaseShared {
         if file.level == Level::SNAPSHOT {
             let last = Some(file.range().max());
             self.update(|marks| marks.snapshot = marks.snapshot.max(last));
+            self.snapshot.send_replace(last);
         }
-        self.change_catalogue(|known| {
-            if let Some(known) = known {
-                known.push(file);
-            }
+        self.change_catalogue(|catalogue| match &mut catalogue.files {
+            Some(known) => known.push(file),
+            None => catalogue.recent.push(file),
         });
     }
 
@@ -181,8 +214,8 @@ impl DatabaseShared {
             return;
         }
         let gone: BTreeSet<_> = gone.iter().map(|file| (file.level, file.name)).collect();
-        self.change_catalogue(|known| {
-            if let Some(known) = known {
+        self.change_catalogue(|catalogue| {
+            if let Some(known) = &mut catalogue.files {
                 known.retain(|file| !gone.contains(&(file.level, file.name)));
             }
         });
@@ -190,7 +223,10 @@ impl DatabaseShared {
 
     /// What is known of the replica may be wrong: it is to be listed again.
     pub(crate) fn forget_catalogue(&self) {
-        self.change_catalogue(|known| *known = None);
+        self.change_catalogue(|catalogue| {
+            catalogue.files = None;
+            catalogue.recent.clear();
+        });
     }
 
     /// The files of the replica, if it was listed.
@@ -215,9 +251,9 @@ impl DatabaseShared {
         self.lock_catalogue().version
     }
 
-    fn change_catalogue(&self, change: impl FnOnce(&mut Option<Vec<ReplicaFile>>)) {
+    fn change_catalogue(&self, change: impl FnOnce(&mut Catalogue)) {
         let mut catalogue = self.lock_catalogue();
-        change(&mut catalogue.files);
+        change(&mut catalogue);
         catalogue.version = catalogue.version.wrapping_add(1);
     }
 
@@ -247,7 +283,7 @@ impl DatabaseShared {
             marks.last_put_latency = Some(latency);
             marks.consecutive_failures = 0;
         }
-        self.durable.send_replace(Some(txid));
+        self.durable.send_modify(|known| known.txid = Some(txid));
     }
 
     pub(crate) fn checkpointed(&self, held: Duration) {
@@ -259,12 +295,13 @@ impl DatabaseShared {
         self.spooled.subscribe()
     }
 
-    pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Option<Txid>> {
-        self.durable.subscribe()
+    /// The snapshots that were sent in this run.
+    pub(crate) fn subscribe_snapshot(&self) -> watch::Receiver<Option<Txid>> {
+        self.snapshot.subscribe()
     }
 
-    pub(crate) fn subscribe_runs(&self) -> watch::Receiver<u64> {
-        self.runs.subscribe()
+    pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Durable> {
+        self.durable.subscribe()
     }
 
     pub(crate) fn subscribe_fenced(&self) -> watch::Receiver<Option<String>> {
@@ -327,6 +364,8 @@ impl DatabaseShared {
             snapshot: marks.snapshot,
             write_lock_held_max: marks.write_lock_held_max,
             head_missing: marks.head_missing,
+            undone: marks.undone,
+            lost: marks.lost,
         }
     }
 

@@ -10,12 +10,14 @@ use lockkeeper_core::guard::merges::Merge;
 use lockkeeper_core::inventory::{Inventory, ReplicaFile};
 use lockkeeper_core::levels::Levels;
 use lockkeeper_core::live_set::Window;
+use lockkeeper_core::losses;
 use lockkeeper_ltx::{Level, PageEncoding};
 use tokio::sync::Semaphore;
 
 use super::database::blocking;
-use super::merge;
+use super::merge::{self, Merged};
 use super::ownership::Ownership;
+use super::resend;
 use super::status::DatabaseShared;
 use crate::policy::Policy;
 use crate::settings::LifeSettings;
@@ -25,6 +27,9 @@ use crate::{Error, ErrorKind, Result, clock};
 
 /// While nothing changes there is less and less to look for.
 const IDLE_MAX: Duration = Duration::from_secs(600);
+/// Passes after which a replica that is written to is listed again: somebody else may have deleted
+/// from it. Ten minutes with the default `l0-retention-check-interval`.
+const LIST_EVERY: u32 = 40;
 /// Rounds of merges in one pass; each round takes one level. What is left waits for the next pass.
 const ROUNDS_MAX: usize = 16;
 
@@ -51,8 +56,14 @@ impl Upkeep<'_> {
         let tick = self.life.l0_retention_check;
         let mut pause = tick;
         let mut seen = self.shared.catalogue_version();
+        let mut passes: u32 = 0;
         loop {
             tokio::time::sleep(pause).await;
+            passes = passes.wrapping_add(1);
+            // Not while nothing changes: an idle database makes no request.
+            if passes.is_multiple_of(LIST_EVERY) && self.shared.catalogue_version() != seen {
+                self.shared.forget_catalogue();
+            }
             let did_something = match self.pass().await {
                 Ok(did_something) => did_something,
                 Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
@@ -76,10 +87,39 @@ impl Upkeep<'_> {
 
     /// Merges and deletes what is due. Returns whether anything was.
     async fn pass(&self) -> Result<bool> {
+        self.make_good().await?;
         let merged = self.merge_levels().await?;
         let deleted = self.delete().await?;
         self.prune_local().await?;
         Ok(merged || deleted)
+    }
+
+    /// Sends again what the replica has lost, and asks for a snapshot where that is not enough.
+    async fn make_good(&self) -> Result<()> {
+        // Read first: a file is in the catalogue before it counts as durable.
+        let Some(durable) = self.shared.marks().durable else {
+            return Ok(());
+        };
+        let lost = losses::lost(&self.inventory().await?, durable);
+        if !lost.is_empty() {
+            for file in resend::run(self.replica, &self.spool, &lost).await? {
+                self.shared.added(file);
+            }
+        }
+        let inventory = self.inventory().await?;
+        let gone = losses::lost(&inventory, durable).last().copied();
+        let gone = gone.filter(|_| !losses::is_restorable(&inventory, durable));
+        if gone != self.shared.marks().lost {
+            if let Some(lost) = gone {
+                tracing::error!(
+                    replica = %self.replica, %lost,
+                    "the replica has lost transactions that are not on the local disk any more; \
+                     a new snapshot is made to lead past them"
+                );
+            }
+            self.shared.update(|marks| marks.lost = gone);
+        }
+        Ok(())
     }
 
     async fn inventory(&self) -> Result<Inventory> {
@@ -129,7 +169,17 @@ impl Upkeep<'_> {
         let permit = self.long_work.acquire().await;
         let _permit =
             permit.map_err(|error| Error::internal("the engine ended").with_source(error))?;
-        let file = merge::run(self.replica, &self.spool, merge, self.encoding).await?;
+        let mut merge = merge.clone();
+        let file = loop {
+            match merge::run(self.replica, &self.spool, &merge, self.encoding).await? {
+                Merged::Done(file) => break file,
+                Merged::Cut(count) => {
+                    let before = merge.first(count);
+                    merge = before
+                        .ok_or_else(|| Error::internal("a merge was cut before its first file"))?;
+                }
+            }
+        };
         tracing::debug!(
             replica = %self.replica, level = %file.level, name = %file.name, bytes = file.size,
             inputs = merge.inputs().len(), "merged"

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::ownership::lost_head;
-use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
+use lockkeeper_ltx::{FileName, Level, PageSize, Txid, TxidRange};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -35,6 +35,7 @@ struct Local {
     file: std::fs::File,
     size: u64,
     created_ms: i64,
+    page_size: PageSize,
 }
 
 /// Sends what capture seals.
@@ -95,15 +96,16 @@ impl Uploads<'_> {
         }
     }
 
-    async fn send_files(&self) -> Result<()> {
+    pub(super) async fn send_files(&self) -> Result<()> {
         let mut spooled = self.shared.subscribe_spooled();
         let mut ended = self.ended.clone();
+        let mut page_size = None;
         loop {
             let marks = self.shared.marks();
             if marks.durable < marks.spooled {
                 let next = marks.durable.map_or(Some(Txid::FIRST), Txid::next);
                 let txid = next.ok_or_else(|| Error::internal("transaction ids are used up"))?;
-                self.send_until_confirmed(txid).await?;
+                self.send_until_confirmed(txid, &mut page_size).await?;
             } else if *ended.borrow_and_update() {
                 return Ok(());
             } else {
@@ -122,11 +124,19 @@ impl Uploads<'_> {
     ///
     /// If the local file cannot be read or is damaged, or another writer was there first: no other
     /// try helps.
-    async fn send_until_confirmed(&self, txid: Txid) -> Result<()> {
+    async fn send_until_confirmed(&self, txid: Txid, before: &mut Option<PageSize>) -> Result<()> {
         let mut pause = RETRY_MIN;
         loop {
             let local = self.open_local(txid).await?;
-            let (name, created_ms) = (local.name, local.created_ms);
+            let (name, created_ms, page_size) = (local.name, local.created_ms, local.page_size);
+            let known = match before.take() {
+                Some(known) => Some(known),
+                None => self.page_size_before(txid).await?,
+            };
+            *before = Some(page_size);
+            if known.is_some_and(|known| known != page_size) {
+                self.snapshot_first(txid).await?;
+            }
             let started = Instant::now();
             match self.send(local).await {
                 Ok(size) => {
@@ -217,6 +227,44 @@ impl Uploads<'_> {
         }
     }
 
+    /// The page size of the transaction before this one, if its file is still here.
+    async fn page_size_before(&self, txid: Txid) -> Result<Option<PageSize>> {
+        let Some(before) = Txid::new(txid.get().saturating_sub(1)) else {
+            return Ok(None);
+        };
+        let name = FileName::new(TxidRange::single(before));
+        let spool = Arc::clone(&self.spool);
+        blocking(move || {
+            if !spool.names()?.contains(&name) {
+                return Ok(None);
+            }
+            Ok(Some(spool.header(name)?.page_size))
+        })
+        .await
+    }
+
+    /// Files with two page sizes cannot be read as one database, so a restore must begin with a
+    /// snapshot from then on; it has to be there before the first file with the new size is.
+    async fn snapshot_first(&self, txid: Txid) -> Result<()> {
+        tracing::warn!(%txid, "the page size of the database has changed; a snapshot goes first");
+        let mut snapshot = self.shared.subscribe_snapshot();
+        self.shared
+            .update(|marks| marks.page_size_changed = Some(txid));
+        let mut ended = self.ended.clone();
+        let sent = tokio::select! {
+            sent = snapshot.wait_for(|snapshot| *snapshot >= Some(txid)) => sent.is_ok(),
+            _ = ended.wait_for(|ended| *ended) => false,
+        };
+        self.shared.update(|marks| marks.page_size_changed = None);
+        if sent {
+            return Ok(());
+        }
+        Err(Error::unavailable(
+            "replication ended before a snapshot with the new page size was sent; it is sent after \
+             the next start",
+        ))
+    }
+
     /// Files of an earlier run are read to their end first: a power cut may have damaged them, and
     /// damage must not be sent.
     async fn open_local(&self, txid: Txid) -> Result<Local> {
@@ -234,6 +282,7 @@ impl Uploads<'_> {
                 file: spool.open_file(name)?,
                 size: spool.size(name)?,
                 created_ms: header.timestamp_ms,
+                page_size: header.page_size,
             })
         })
         .await
@@ -287,8 +336,13 @@ impl Uploads<'_> {
     /// Every file that ends with a transaction must hold one and the same state. Which one that is,
     /// whoever creates the file of that transaction in level 0 decides; the snapshot waits for it.
     async fn send_snapshot(&self, snapshot: Snapshot) -> Result<ReplicaFile> {
+        // With another page size the snapshot is what goes first.
+        if self.shared.marks().page_size_changed.is_some() {
+            self.ownership.check().await?;
+            return put_snapshot(self.replica, snapshot).await;
+        }
         let mut durable = self.shared.subscribe_durable();
-        let reached = durable.wait_for(|durable| *durable >= Some(snapshot.txid));
+        let reached = durable.wait_for(|durable| durable.txid >= Some(snapshot.txid));
         match tokio::time::timeout(SNAPSHOT_WAIT, reached).await {
             Err(_) => {
                 return Err(Error::unavailable(format!(

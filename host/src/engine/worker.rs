@@ -7,7 +7,7 @@ use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts
 use lockkeeper_ltx::Txid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::status::DatabaseShared;
+use super::status::{DatabaseShared, Marks};
 use crate::Result;
 use crate::capture::{Capture, Sealed, Snapshot};
 use crate::clock;
@@ -77,8 +77,14 @@ impl Worker {
     /// Seals what was committed and does what else is due.
     pub(crate) fn turn(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Turn> {
         if !self.capture.is_in_place() {
+            // What was committed before is still in the files that are open here.
+            if let Err(error) = self.seal(shared) {
+                tracing::warn!(%error, "the end of a database that was replaced is lost");
+            }
+            self.capture.keep_hashes();
             return Err(crate::Error::unavailable(format!(
-                "the database {} was replaced or removed while it was replicated",
+                "the database {} or its log was replaced or removed while it was replicated; \
+                 replication starts again with what is there now",
                 self.settings.path.display()
             )));
         }
@@ -105,7 +111,10 @@ impl Worker {
             turn.snapshot = self.snapshot(shared)?;
         }
         turn.spooled = self.capture.last();
-        shared.update(|marks| marks.needs_from = self.capture.needs_from());
+        shared.update(|marks| {
+            marks.needs_from = self.capture.needs_from();
+            marks.undone = self.capture.undone().or(marks.undone);
+        });
         Ok(turn)
     }
 
@@ -194,8 +203,9 @@ impl Worker {
         let asked_just_now = self
             .snapshot_asked
             .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
+        let needed = needed_snapshot(&marks);
         // Nothing new since the last one: nothing to ask.
-        if marks.durable.is_none() || marks.snapshot >= marks.durable {
+        if needed.is_none() && (marks.durable.is_none() || marks.snapshot >= marks.durable) {
             return Ok(None);
         }
         if marks.snapshot_running || asked_just_now {
@@ -217,7 +227,7 @@ impl Worker {
             snapshots,
             snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
         };
-        let Some(reason) = self.policy.plan_snapshot(&facts) else {
+        let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
             return Ok(None);
         };
         // Commits that came since the last file must be in one before a snapshot can follow it.
@@ -228,6 +238,14 @@ impl Worker {
             (snapshot, permit)
         }))
     }
+}
+
+/// Why a snapshot must be taken whatever the policy says.
+fn needed_snapshot(marks: &Marks) -> Option<String> {
+    let lost = marks.lost;
+    let lost = lost.map(|lost| format!("the replica has lost {lost}; a restore must lead past it"));
+    let changed = marks.page_size_changed;
+    lost.or(changed.map(|txid| format!("the page size of the database changed with {txid}")))
 }
 
 fn number(txid: Option<Txid>) -> u64 {

@@ -28,18 +28,6 @@ pub use replica::{Layout, Replica, body_from_bytes, body_from_file};
 /// Bytes on their way to or from a store.
 pub type Body = BoxStream<'static, std::io::Result<Bytes>>;
 
-/// Reads a body to its end. For objects that are known to be small.
-pub(crate) async fn collect(body: Body) -> Result<Vec<u8>> {
-    use futures::TryStreamExt as _;
-    let read = body.try_fold(Vec::new(), |mut all, piece| async move {
-        all.extend_from_slice(&piece);
-        Ok(all)
-    });
-    read.await.map_err(|error| {
-        crate::Error::unavailable("an object of the replica broke off").with_source(error)
-    })
-}
-
 /// Reads what is left of an object if it is at most `max` bytes; else `None`.
 pub(crate) async fn collect_up_to(mut body: Body, max: usize) -> Result<Option<Vec<u8>>> {
     use futures::StreamExt as _;

@@ -38,6 +38,18 @@ impl Merge {
     pub fn inputs(&self) -> &[ReplicaFile] {
         &self.inputs
     }
+
+    /// The merge of the first `count` inputs; `None` if there are not so many, or none.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Option<Self> {
+        let inputs = self.inputs.get(..count)?.to_vec();
+        let range = TxidRange::new(self.range.min(), inputs.last()?.range().max())?;
+        Some(Self {
+            level: self.level,
+            range,
+            inputs,
+        })
+    }
 }
 
 /// Why a merge is refused.
