@@ -188,7 +188,6 @@ const ENDPOINTS: &[&str] = &["s3", "oss", "abs"];
 const ALL: &[&str] = &[];
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "warning", "error"];
-const SOCKET: &str = "the control functions of the library, or the command-line tool";
 const AGE: &str = "remove it: Litestream 0.5 has no encryption of replicas either";
 
 /// The table, in the order of the documentation.
@@ -198,9 +197,9 @@ pub static KEYS: &[Key] = &[
     top("addr", Kind::Text, "Address of a metrics server.").ignored("the metrics of the library, served by the application"),
     top("exec", Kind::Text, "A command to run as a child.").ignored("the application itself, which runs the replicator"),
     top("mcp-addr", Kind::Text, "Address of a control server for agents.").ignored("the control functions of the library, or the command-line tool"),
-    top("socket.enabled", Kind::Flag, "Whether to listen on a control socket.").is("false").ignored(SOCKET),
-    top("socket.path", Kind::Text, "Where the control socket is.").ignored(SOCKET),
-    top("socket.permissions", Kind::Mode, "Permissions of the control socket.").ignored(SOCKET),
+    top("socket.enabled", Kind::Flag, "Whether to listen on a control socket.").is("false"),
+    top("socket.path", Kind::Text, "Where the control socket is.").is("/var/run/litestream.sock"),
+    top("socket.permissions", Kind::Mode, "Permissions of the control socket.").is("0600"),
     top("levels[].interval", Kind::Duration(1), "How often each compaction level is written; at most 8 levels.").varies("`30s`, `5m`, `1h`"),
     top("snapshot.interval", Kind::Duration(1), "How often the whole database is written.").is("24h"),
     top("snapshot.retention", Kind::Duration(1), "How long snapshots are kept; the newest always is.").is("24h"),

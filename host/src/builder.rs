@@ -158,7 +158,12 @@ impl Builder {
             encoding: self.encoding,
             watcher: Arc::new(LogWatcher::new()),
         };
-        Lockkeeper::spawn(configuration.databases, common)
+        let control = configuration.control().cloned();
+        let keeper = Lockkeeper::spawn(configuration.databases, common)?;
+        if let Some(control) = control {
+            keeper.listen(control).await;
+        }
+        Ok(keeper)
     }
 }
 

@@ -37,10 +37,13 @@ mod capture;
 mod clock;
 pub mod config;
 mod configuration;
+pub mod control;
 mod daemon;
 mod engine;
 mod error;
+mod local;
 mod lock;
+mod paths;
 pub mod policy;
 pub mod restore;
 mod settings;
@@ -50,8 +53,9 @@ pub mod store;
 pub use builder::{Builder, PageEncoding};
 pub use configuration::{Configuration, LogFormat, Logging};
 pub use daemon::{Daemon, Replication};
-pub use engine::{DatabaseState, DatabaseStatus, Lockkeeper, Status};
+pub use engine::{ControlState, DatabaseState, DatabaseStatus, Lockkeeper, Status, Synced};
 pub use error::{Error, ErrorKind, Result};
+pub use local::{LocalDatabase, LocalStatus};
 pub use lock::{StateLock, holder};
 
 /// The example of the README is compiled with the tests.

@@ -2,6 +2,7 @@
 //! the other left off. Databases are compared byte for byte.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod control;
 mod official_restores;
 mod subject;
 mod takeover;

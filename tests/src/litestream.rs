@@ -79,6 +79,29 @@ impl Litestream {
         std::fs::read(path).expect("read what was restored")
     }
 
+    /// Asks the process that listens at a socket, with a command such as `sync -wait`; returns what
+    /// was printed.
+    ///
+    /// # Errors
+    ///
+    /// What was printed if it failed.
+    pub fn control(
+        &self,
+        command: &str,
+        socket: &Path,
+        operands: &[PathBuf],
+    ) -> Result<String, String> {
+        let mut asked = self.command();
+        asked.args(command.split(' ')).arg("-socket").arg(socket);
+        let ended = Running::start(asked.args(operands)).finish();
+        let printed = ended.printed.join("\n");
+        if ended.status.success() {
+            Ok(printed)
+        } else {
+            Err(printed)
+        }
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.0);
         // It refuses to start where this names a file that it does not like.

@@ -2,7 +2,10 @@
 
 mod args;
 mod commands;
+mod control;
 mod flatten;
+#[cfg(test)]
+mod reference;
 mod runtime;
 mod source;
 mod text;

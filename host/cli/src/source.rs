@@ -50,6 +50,26 @@ impl Source {
         }
     }
 
+    /// Whether the configuration is a file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Whether the command line says where a configuration is.
+    pub(crate) fn is_named(&self, globals: &Globals) -> bool {
+        self.is_file() || globals.db_path().is_ok()
+    }
+
+    /// Where the configuration has the control socket.
+    pub(crate) fn socket(&self, globals: &Globals) -> Result<PathBuf> {
+        match self.configuration(globals)?.control_socket() {
+            Some(socket) => Ok(socket.to_owned()),
+            None => bail!(
+                "the configuration has no control socket: set socket.enabled, or give -socket FILE"
+            ),
+        }
+    }
+
     /// The replica that `target` names: a database of the configuration, or the URL of a replica.
     pub(crate) fn find(&self, globals: &Globals, target: Option<&str>) -> Result<Found> {
         match target {
@@ -64,15 +84,11 @@ impl Source {
                 })
             }
             Some(path) => {
-                let path = path
-                    .strip_prefix("sqlite://")
-                    .or_else(|| path.strip_prefix("sqlite3://"))
-                    .unwrap_or(path);
-                let database = PathBuf::from(path);
-                let replica = self.configuration(globals)?.replica_of(&database)?;
+                let path = Path::new(without_scheme(path));
+                let database = self.configuration(globals)?.database(path)?;
                 Ok(Found {
-                    replica,
-                    database: Some(database),
+                    replica: database.replica()?,
+                    database: Some(database.path().to_owned()),
                 })
             }
             None => self.only_one(globals),
@@ -98,6 +114,13 @@ impl Source {
             ),
         }
     }
+}
+
+/// A path, without the `sqlite://` that may stand before it.
+pub(crate) fn without_scheme(path: &str) -> &str {
+    path.strip_prefix("sqlite://")
+        .or_else(|| path.strip_prefix("sqlite3://"))
+        .unwrap_or(path)
 }
 
 fn is_database_url(text: &str) -> bool {

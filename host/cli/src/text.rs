@@ -1,6 +1,6 @@
 //! Lists of files, for people and for programs.
 
-use std::io::Write;
+use std::io::{Write, stdout};
 
 use anyhow::Result;
 use lockkeeper::restore::{GenerationPlan, RestorePlan};
@@ -74,6 +74,42 @@ impl Table {
     }
 }
 
+/// Prints a value as JSON, indented.
+pub(crate) fn print_json<T>(value: &T) -> Result<()>
+where
+    T: ?Sized + serde::Serialize,
+{
+    writeln!(stdout(), "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}
+
+/// A dash stands for what is not known.
+pub(crate) fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".into())
+}
+
+/// A size for people, as Litestream prints it: `999 B`, `4.1 kB`, `32 kB`.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1000.0;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        if size < 1000.0 {
+            break;
+        }
+        (size, unit) = (size / 1000.0, *next);
+    }
+    if size < 10.0 {
+        format!("{size:.1} {unit}")
+    } else {
+        format!("{size:.0} {unit}")
+    }
+}
+
 /// A file as the official command line prints it.
 pub(crate) fn file_json(file: &ReplicaFile) -> Value {
     let range = file.name.range();
@@ -113,4 +149,23 @@ fn generation_files(plan: &GenerationPlan) -> impl Iterator<Item = (String, u64,
 pub(crate) fn time(unix_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms)
         .map_or_else(|_| format!("{unix_ms} ms"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_digits_and_the_units_of_litestream() {
+        for (size, expected) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (4120, "4.1 kB"),
+            (32_992, "33 kB"),
+            (4_120_032, "4.1 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(bytes(size), expected);
+        }
+    }
 }

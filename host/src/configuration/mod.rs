@@ -1,12 +1,14 @@
 //! A configuration that a component has validated, as the engine runs it.
 
-mod paths;
 mod reader;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::reader::SettingsReader;
+use crate::control::ControlSettings;
+use crate::local::LocalDatabase;
+use crate::paths;
 use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
 use crate::settings::{
     DatabaseSettings, DirectorySettings, LifeSettings, ReplicaPlace, ReplicaSettings,
@@ -41,6 +43,7 @@ pub struct Configuration {
     pub(crate) databases: Vec<Entry>,
     logging: Logging,
     shutdown_timeout: Duration,
+    control: Option<ControlSettings>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -130,35 +133,81 @@ impl Configuration {
         })
     }
 
-    /// The replica of the database at `path`, which is named itself or is in a directory that is;
-    /// relative paths start at the current directory. The file need not exist.
+    /// Where the control socket is, if there is to be one.
+    #[must_use]
+    pub fn control_socket(&self) -> Option<&Path> {
+        self.control.as_ref().map(|control| control.path.as_path())
+    }
+
+    pub(crate) fn control(&self) -> Option<&ControlSettings> {
+        self.control.as_ref()
+    }
+
+    /// The database files it names, and those that are in its directories now.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if a directory cannot be read.
+    pub fn find_databases(&self) -> Result<Vec<LocalDatabase>> {
+        let mut found = Vec::new();
+        for entry in &self.databases {
+            match entry {
+                Entry::File(settings) => found.push(LocalDatabase::new(settings.clone())),
+                Entry::Directory(directory) => {
+                    let paths = crate::engine::find_in_directory(directory)?;
+                    let settings = paths.iter().filter_map(|path| directory.database(path));
+                    found.extend(settings.map(LocalDatabase::new));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The database at `path`, which is named itself or is in a directory that is. The path may be
+    /// relative to the current directory, lead over symbolic links, or begin with `sqlite://`. The
+    /// file need not exist.
     ///
     /// # Errors
     ///
     /// `Invalid` if the configuration does not have it.
-    pub fn replica_of(&self, path: &Path) -> Result<Replica> {
-        let here = std::env::current_dir().map_err(|error| {
-            Error::unavailable("cannot find the current directory").with_source(error)
-        })?;
+    pub fn database(&self, path: &Path) -> Result<LocalDatabase> {
         let text = path
             .to_str()
             .ok_or_else(|| Error::invalid(format!("{} is not text", path.display())))?;
-        let wanted = paths::expand(text, &here)?;
-        let found = self.databases.iter().find_map(|entry| match entry {
-            Entry::File(settings) => (settings.path == wanted).then(|| settings.clone()),
-            Entry::Directory(directory) => directory.database(&wanted),
-        });
-        match found {
-            Some(settings) => settings.replica.open(),
-            None => Err(Error::invalid(format!(
+        let wanted = paths::named(text)?;
+        let found = self
+            .find(&wanted, Path::to_owned)
+            .or_else(|| self.find(&paths::resolve(&wanted), paths::resolve));
+        found.map(LocalDatabase::new).ok_or_else(|| {
+            Error::invalid(format!(
                 "database not found in config: {}; it has {}",
                 wanted.display(),
                 self.databases()
                     .map(|path| path.display().to_string())
                     .collect::<Vec<_>>()
                     .join(", ")
-            ))),
-        }
+            ))
+        })
+    }
+
+    /// The settings of the database at `wanted`, where `place` says how paths are compared.
+    fn find(&self, wanted: &Path, place: impl Fn(&Path) -> PathBuf) -> Option<DatabaseSettings> {
+        self.databases.iter().find_map(|entry| match entry {
+            Entry::File(settings) => (place(&settings.path) == wanted).then(|| settings.clone()),
+            Entry::Directory(directory) => {
+                let relative = wanted.strip_prefix(place(&directory.path)).ok()?;
+                directory.database(&directory.path.join(relative))
+            }
+        })
+    }
+
+    /// The replica of a database, which is named as for [`Configuration::database`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Configuration::database`].
+    pub fn replica_of(&self, path: &Path) -> Result<Replica> {
+        self.database(path)?.replica()
     }
 
     /// The replica at a URL, such as `file:///backups/app`.
@@ -186,6 +235,7 @@ impl Configuration {
             .unwrap_or(SHUTDOWN_TIMEOUT);
         let shutdown_retry = top.duration("shutdown-sync-interval")?;
         let life = life(&mut top)?;
+        let control = control(&mut top, base)?;
         let mut diagnostics = plan.diagnostics;
         diagnostics.extend(without_effect(&mut top)?);
         top.finish()?;
@@ -204,6 +254,7 @@ impl Configuration {
             databases,
             logging,
             shutdown_timeout,
+            control,
             diagnostics,
         })
     }
@@ -237,6 +288,21 @@ fn without_effect(top: &mut SettingsReader) -> Result<Vec<Diagnostic>> {
         )
     });
     Ok(validation.into_iter().chain(heartbeat).collect())
+}
+
+fn control(top: &mut SettingsReader, base: &Path) -> Result<Option<ControlSettings>> {
+    let enabled = top.flag("socket.enabled")?.unwrap_or(false);
+    let path = top.text("socket.path")?;
+    let mode = top.number("socket.permissions")?;
+    let mode = mode.and_then(|mode| u32::try_from(mode).ok());
+    let path = match path {
+        Some(path) if !path.is_empty() => paths::expand(&path, base)?,
+        _ => PathBuf::from(ControlSettings::PATH),
+    };
+    Ok(enabled.then(|| ControlSettings {
+        path,
+        mode: mode.unwrap_or(ControlSettings::MODE),
+    }))
 }
 
 fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
@@ -454,5 +520,65 @@ mod tests {
         assert_eq!(settings.life.l0_retention, Duration::from_secs(60));
         assert!(configuration.replica_of(Path::new("/srv/app.db")).is_ok());
         assert!(configuration.replica_of(Path::new("/srv/b.db")).is_err());
+    }
+
+    #[test]
+    fn the_control_socket_is_where_the_configuration_has_it_and_off_unless_it_is_asked_for() {
+        let expected = |path: &str, mode| Some((PathBuf::from(path), mode));
+        for (text, control) in [
+            ("", None),
+            ("socket: {path: a.sock}\n", None),
+            (
+                "socket: {enabled: true}\n",
+                expected("/var/run/litestream.sock", 0o600),
+            ),
+            (
+                "socket: {enabled: true, path: a.sock, permissions: 0660}\n",
+                expected("/srv/a.sock", 0o660),
+            ),
+        ] {
+            let configuration = read(text);
+            let found = configuration.control();
+            assert_eq!(
+                found.map(|found| (found.path.clone(), found.mode)),
+                control,
+                "{text}"
+            );
+            assert_eq!(configuration.diagnostics(), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_found_in_its_directory_under_every_name_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        std::fs::create_dir_all(base.join("data/deep")).unwrap();
+        std::os::unix::fs::symlink("data", base.join("linked")).unwrap();
+        std::os::unix::fs::symlink("data/a.db", base.join("other-name.db")).unwrap();
+        std::fs::write(base.join("data/a.db"), "").unwrap();
+        let component = Component::load(&PolicySource::Embedded).unwrap();
+        let text = "dbs:\n  - {dir: data, pattern: '*.db', recursive: true, replica: {path: b}}\n";
+        let configuration = Configuration::read(text, &component, base).unwrap();
+        for (name, expected) in [
+            ("data/a.db", "data/a.db"),
+            ("data/../data/./a.db", "data/a.db"),
+            ("linked/a.db", "data/a.db"),
+            ("other-name.db", "data/a.db"),
+            ("linked/deep/not-there.db", "data/deep/not-there.db"),
+        ] {
+            let path = base.join(name);
+            let url = PathBuf::from(format!("sqlite://{}", path.display()));
+            for path in [path, url] {
+                let found = configuration.database(&path).unwrap();
+                assert_eq!(found.path(), base.join(expected), "{}", path.display());
+            }
+        }
+        for name in ["data/a.txt", "a.db", "linked/../a.db"] {
+            let error = configuration.database(&base.join(name)).unwrap_err();
+            assert!(
+                error.to_string().contains("database not found in config"),
+                "{name}: {error}"
+            );
+        }
     }
 }

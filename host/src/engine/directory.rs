@@ -63,6 +63,15 @@ fn add(settings: &DirectorySettings, fleet: &Fleet, path: &Path) {
     }
 }
 
+/// The databases that are in a directory now.
+///
+/// # Errors
+///
+/// `Unavailable` if it cannot be read.
+pub(crate) fn find_in_directory(settings: &DirectorySettings) -> Result<BTreeSet<PathBuf>> {
+    find(settings, &BTreeSet::new())
+}
+
 /// The databases in a directory, some of which were there `before`. Files are recognised through
 /// SQLite: opening one ourselves and closing it again would drop the locks that this process holds
 /// on it.

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockkeeper_ltx::PageEncoding;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::database::{Command, Database};
 use super::holds::Holds;
-use super::status::DatabaseShared;
+use super::status::{ControlState, DatabaseShared, Status};
 use super::watch::LogWatcher;
-use crate::policy::{Policy, PolicyStats};
+use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result, paths};
 
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
@@ -36,51 +36,15 @@ pub(crate) struct Fleet {
     long_work: Arc<Semaphore>,
     members: Mutex<Vec<Handle>>,
     tasks: Mutex<JoinSet<()>>,
+    control: Mutex<ControlState>,
 }
 
 /// One database, seen from outside of its task.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(super) commands: mpsc::Sender<Command>,
-    pub(super) shared: Arc<DatabaseShared>,
-}
-
-impl Handle {
-    /// Returns when everything that is committed now is durable.
-    pub(super) async fn sync(&self) -> Result<()> {
-        let mut fenced = self.shared.subscribe_fenced();
-        tokio::select! {
-            biased;
-            why = fenced.wait_for(Option::is_some) => {
-                let why = why.map_err(|_| stopped())?.clone().unwrap_or_default();
-                Err(Error::new(ErrorKind::Fenced, why))
-            }
-            synced = self.until_durable() => synced,
-        }
-    }
-
-    async fn until_durable(&self) -> Result<()> {
-        let mut durable = self.shared.subscribe_durable();
-        loop {
-            let run = durable.borrow_and_update().run;
-            let (reply, answer) = oneshot::channel();
-            let sent = self.commands.send(Command::Sync(reply)).await;
-            sent.map_err(|_| stopped())?;
-            // Without an answer the database was about to be opened: it is asked again.
-            let Ok(spooled) = answer.await else { continue };
-            let spooled = spooled?;
-            let reached = durable.wait_for(|it| it.run != run || it.txid >= spooled);
-            // A run that began meanwhile may have numbered the transactions anew.
-            if reached.await.map_err(|_| stopped())?.run == run {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn stopped() -> Error {
-    Error::unavailable("replication has stopped")
+    pub(crate) shared: Arc<DatabaseShared>,
 }
 
 impl Fleet {
@@ -90,16 +54,42 @@ impl Fleet {
             long_work: Arc::new(Semaphore::new(LONG_WORK_MAX)),
             members: Mutex::default(),
             tasks: Mutex::default(),
+            control: Mutex::default(),
         }
     }
 
     /// The databases at this moment.
-    pub(super) fn members(&self) -> Vec<Handle> {
+    pub(crate) fn members(&self) -> Vec<Handle> {
         lock(&self.members).clone()
     }
 
-    pub(super) fn policy_stats(&self) -> PolicyStats {
-        self.common.policy.stats()
+    /// The database at `path`, or where the symbolic links of `path` lead.
+    pub(crate) fn find(&self, path: &Path) -> Option<Handle> {
+        let members = self.members();
+        let named = members.iter().find(|handle| handle.path == path);
+        named.cloned().or_else(|| {
+            let real = paths::resolve(path);
+            members
+                .into_iter()
+                .find(|handle| paths::resolve(&handle.path) == real)
+        })
+    }
+
+    /// How far each database is.
+    pub(crate) fn status(&self) -> Status {
+        let members = self.members();
+        Status {
+            databases: members
+                .iter()
+                .map(|handle| handle.shared.status())
+                .collect(),
+            policy: self.common.policy.stats(),
+            control: lock(&self.control).clone(),
+        }
+    }
+
+    pub(crate) fn set_control(&self, state: ControlState) {
+        *lock(&self.control) = state;
     }
 
     /// Starts the task of one more database. Must be called within the runtime.

@@ -11,12 +11,14 @@ mod places;
 mod reconcile;
 mod resend;
 mod status;
+mod sync;
 mod takeover;
 mod upkeep;
 mod upload;
 mod watch;
 mod worker;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +26,15 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::fleet::Common;
-use self::fleet::{Fleet, Handle};
-pub use self::status::{DatabaseState, DatabaseStatus, Status};
+pub(crate) use self::directory::find_in_directory;
+pub(crate) use self::fleet::{Common, Fleet, Handle};
+pub use self::status::{ControlState, DatabaseState, DatabaseStatus, Status};
+pub use self::sync::Synced;
+pub(crate) use self::sync::Until;
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
 use crate::configuration::Entry;
+use crate::control::{self, ControlSettings};
 use crate::{Error, Result};
 
 /// Threads for work that blocks, shared by all databases.
@@ -60,6 +65,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Lockkeeper {
     fleet: Arc<Fleet>,
+    runtime: runtime::Handle,
     /// Dropped without a value, it ends the thread at once.
     stopping: signal::Sender<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -91,6 +97,7 @@ impl Lockkeeper {
                 return Err(error);
             }
         };
+        let handle = runtime.handle().clone();
         let members = Arc::clone(&fleet);
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
@@ -104,6 +111,7 @@ impl Lockkeeper {
             .map_err(|error| Error::unavailable("cannot start a thread").with_source(error))?;
         Ok(Self {
             fleet,
+            runtime: handle,
             stopping,
             thread: Some(thread),
             ended: Some(ended),
@@ -121,22 +129,44 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync(&self) -> Result<()> {
-        let members = self.fleet.members();
-        let all = members.iter().map(Handle::sync);
+        let all = self.fleet.members();
+        let all = all.into_iter().map(|handle| handle.sync(Until::Durable));
         futures::future::try_join_all(all).await.map(drop)
+    }
+
+    /// Returns when everything that is committed to one database now is durable. The path is that
+    /// of the configuration, or another way to the same file.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the database is not replicated; else as [`Lockkeeper::sync`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the wait, nothing else.
+    pub async fn sync_database(&self, path: impl AsRef<Path>) -> Result<Synced> {
+        let path = path.as_ref();
+        let handle = self.fleet.find(path).ok_or_else(|| {
+            Error::invalid(format!("the database {} is not replicated", path.display()))
+        })?;
+        handle.sync(Until::Durable).await
     }
 
     /// How far each database is.
     #[must_use]
     pub fn status(&self) -> Status {
-        let members = self.fleet.members();
-        Status {
-            databases: members
-                .iter()
-                .map(|handle| handle.shared.status())
-                .collect(),
-            policy: self.fleet.policy_stats(),
-        }
+        self.fleet.status()
+    }
+
+    /// Answers at a control socket for as long as replication runs; returns when it does, or when
+    /// the socket could not be made. Then replication goes on without it: the log and
+    /// [`Lockkeeper::status`] say why.
+    pub(crate) async fn listen(&self, settings: ControlSettings) {
+        let (made, ready) = oneshot::channel();
+        self.runtime
+            .spawn(control::run(settings, Arc::clone(&self.fleet), made));
+        // An error is a socket that was not made.
+        let _ = ready.await;
     }
 
     /// Seals and sends everything that is committed, then ends.

@@ -9,6 +9,7 @@ use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::policy::PolicyStats;
 
 /// What replication of one database is doing.
@@ -56,6 +57,9 @@ pub struct DatabaseStatus {
     pub durable: Option<Txid>,
     /// The last transaction of the newest snapshot.
     pub snapshot: Option<Txid>,
+    /// When the replica last was known to have everything that was sealed, in milliseconds since
+    /// the Unix epoch; `None` if not since the start.
+    pub in_step_ms: Option<i64>,
     /// The longest a checkpoint kept other writers out.
     pub write_lock_held_max: Duration,
     /// The last transaction that was durable once, if neither the replica nor the local files had
@@ -78,6 +82,21 @@ pub struct Status {
     pub databases: Vec<DatabaseStatus>,
     /// How the policy component has served.
     pub policy: PolicyStats,
+    /// Whether operators can ask.
+    pub control: ControlState,
+}
+
+/// Whether there is a control socket.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ControlState {
+    /// The configuration does not ask for one.
+    #[default]
+    Off,
+    /// It is here.
+    Listening(PathBuf),
+    /// It could not be made, for this reason.
+    Failing(String),
 }
 
 /// How far one database came, as its parts know it.
@@ -92,6 +111,7 @@ pub(crate) struct Marks {
     pub(crate) last_put_latency: Option<Duration>,
     /// The oldest local file that capture still needs.
     pub(crate) needs_from: Option<Txid>,
+    in_step_ms: Option<i64>,
     pub(crate) undone: Option<Txid>,
     /// What a snapshot must lead past.
     pub(crate) lost: Option<TxidRange>,
@@ -100,6 +120,15 @@ pub(crate) struct Marks {
     pub(crate) page_size_changed: Option<Txid>,
     write_lock_held_max: Duration,
     pub(crate) head_missing: Option<Txid>,
+}
+
+impl Marks {
+    /// Notes the time if everything that was sealed is durable.
+    fn compare(&mut self) {
+        if self.durable.is_some() && self.durable == self.spooled && self.lost.is_none() {
+            self.in_step_ms = Some(clock::now_ms());
+        }
+    }
 }
 
 /// The files of the replica. Whoever writes or deletes one records it here, so that the replica is
@@ -179,6 +208,7 @@ impl DatabaseShared {
             let mut marks = self.lock();
             marks.durable = durable;
             marks.consecutive_failures = 0;
+            marks.compare();
         }
         self.durable.send_modify(|known| known.txid = durable);
     }
@@ -282,6 +312,7 @@ impl DatabaseShared {
             marks.durable = Some(txid);
             marks.last_put_latency = Some(latency);
             marks.consecutive_failures = 0;
+            marks.compare();
         }
         self.durable.send_modify(|known| known.txid = Some(txid));
     }
@@ -362,6 +393,7 @@ impl DatabaseShared {
             spooled: marks.spooled,
             durable: marks.durable,
             snapshot: marks.snapshot,
+            in_step_ms: marks.in_step_ms,
             write_lock_held_max: marks.write_lock_held_max,
             head_missing: marks.head_missing,
             undone: marks.undone,

@@ -43,10 +43,15 @@ pub(crate) fn default_meta_path(database: &Path) -> PathBuf {
     database.with_file_name(name)
 }
 
+/// Where in a state directory the local files are.
+pub(crate) fn local_files(meta: &Path) -> PathBuf {
+    meta.join(FOLDER)
+}
+
 impl Spool {
     /// Opens the state directory, makes it if needed, and removes what a crash left half-written.
     pub(crate) fn open(meta: &Path) -> Result<Self> {
-        let path = meta.join(FOLDER);
+        let path = local_files(meta);
         let open = || -> io::Result<Dir> {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);

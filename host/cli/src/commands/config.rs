@@ -14,7 +14,15 @@ use crate::flatten;
 #[derive(clap::Args)]
 pub(crate) struct Config {
     #[command(subcommand)]
-    action: Action,
+    action: Nested,
+}
+
+#[derive(clap::Subcommand)]
+enum Nested {
+    /// List the generations
+    List { scope: Option<String> },
+    #[command(flatten)]
+    Any(Action),
 }
 
 #[derive(clap::Args)]
@@ -53,8 +61,6 @@ pub(crate) enum Action {
         #[command(flatten)]
         scope: Scope,
     },
-    /// List the generations
-    List { scope: Option<String> },
     /// List the scopes
     Scopes,
     /// Compare a generation with the newest, secrets included
@@ -73,7 +79,10 @@ pub(crate) enum Action {
 
 impl Config {
     pub(crate) fn run(self, globals: &Globals) -> Result<()> {
-        self.action.run(globals)
+        match self.action {
+            Nested::List { scope } => list(globals, scope.as_deref()),
+            Nested::Any(action) => action.run(globals),
+        }
     }
 }
 
@@ -112,7 +121,6 @@ impl Action {
                 out.write_all(&entry.plaintext)?;
                 Ok(out.flush()?)
             }
-            Self::List { scope } => list(globals, scope.as_deref()),
             Self::Scopes => {
                 for scope in globals.store()?.scopes()? {
                     writeln!(stdout(), "{scope}")?;
@@ -182,7 +190,7 @@ fn validate(bytes: &[u8], file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn list(globals: &Globals, scope: Option<&str>) -> Result<()> {
+pub(super) fn list(globals: &Globals, scope: Option<&str>) -> Result<()> {
     let rows = globals.store()?.history(scope)?;
     if rows.is_empty() {
         eprintln!("No configurations found");

@@ -2,11 +2,17 @@
 
 mod app;
 mod config;
+mod databases;
+mod info;
 mod keygen;
+mod list;
 mod ltx;
 mod policy;
 mod replicate;
 mod restore;
+mod status;
+mod sync;
+mod version;
 
 use anyhow::Result;
 
@@ -39,6 +45,18 @@ commands! {
     Restore(restore::Restore),
     /// List the files of a replica
     Ltx(ltx::Ltx),
+    /// List the databases of the configuration
+    Databases(databases::Databases),
+    /// Show how far each database is
+    Status(status::Status),
+    /// Show which process replicates
+    Info(info::Info),
+    /// List what a process replicates; with -dbpath, the generations of the configuration
+    List(list::List),
+    /// Send what is committed to one database now
+    Sync(sync::Sync),
+    /// Print the version
+    Version(version::Version),
     /// Look at policy components
     Policy(policy::Policy),
     #[command(flatten)]

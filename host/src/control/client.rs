@@ -1,0 +1,186 @@
+//! Asks a process that replicates: ours, or Litestream.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::{Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer};
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes of an answer: the status of as many databases as one engine takes.
+const ANSWER_MAX: usize = 128 * 1024 * 1024;
+/// What a process may take longer than the sync it was asked for, to say why it is not done.
+const SYNC_GRACE: Duration = Duration::from_secs(2);
+
+/// Asks over a control socket. Every request is a connection of its own.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn example() -> lockkeeper::Result<()> {
+/// use std::time::Duration;
+/// let client = lockkeeper::control::Client::new("/run/app.sock", Duration::from_secs(10));
+/// println!("{} databases", client.info().await?.database_count);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Nothing is opened yet. An answer may take up to `timeout`.
+    pub fn new(socket: impl Into<PathBuf>, timeout: Duration) -> Self {
+        Self {
+            socket: socket.into(),
+            timeout,
+        }
+    }
+
+    /// Where the socket is.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Who answers.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if nobody answers in time, or what is asked for failed; `Invalid` if the
+    /// process does not know the request or the database.
+    pub async fn info(&self) -> Result<Info> {
+        self.get("/info").await
+    }
+
+    /// The databases that are replicated.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn list(&self) -> Result<List> {
+        self.get("/list").await
+    }
+
+    /// The state of everything. Litestream does not answer it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn status(&self) -> Result<Report> {
+        self.get("/status").await
+    }
+
+    /// The last transaction that a database has sealed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn txid(&self, database: &str) -> Result<TxidAnswer> {
+        let mut query = form_urlencoded::Serializer::new(String::from("/txid?"));
+        query.append_pair("path", database);
+        self.get(&query.finish()).await
+    }
+
+    /// Seals what is committed to a database; waits for the replica if the request says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn sync(&self, request: &SyncRequest) -> Result<SyncAnswer> {
+        let body = serde_json::to_vec(request)
+            .map_err(|error| Error::internal("a request has no JSON").with_source(error))?;
+        let request = Request::post("/sync").header(CONTENT_TYPE, "application/json");
+        self.ask(
+            request,
+            body.into(),
+            self.timeout.saturating_add(SYNC_GRACE),
+        )
+        .await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T> {
+        self.ask(Request::get(target), Bytes::new(), self.timeout)
+            .await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<T> {
+        let request = request
+            .header(HOST, "localhost")
+            .body(Full::new(body))
+            .map_err(|error| Error::internal("a request is malformed").with_source(error))?;
+        let answer = timeout(deadline, self.exchange(request)).await;
+        let (status, body) = answer.map_err(|_| {
+            self.failed(&format!(
+                "no answer within {}",
+                humantime::format_duration(deadline)
+            ))
+        })??;
+        if status != StatusCode::OK {
+            return Err(self.refused(status, &body));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| self.failed("the answer makes no sense").with_source(error))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
+            Error::unavailable(format!(
+                "failed to connect to control socket {}",
+                self.socket.display()
+            ))
+            .with_source(error)
+        })?;
+        let broken = |error: hyper::Error| self.failed("no answer").with_source(error);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        let connection = tokio::spawn(connection);
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_MAX);
+            let body = body.collect().await;
+            let body = body.map_err(|error| self.failed("no answer").with_source(error))?;
+            Ok((status, body.to_bytes()))
+        };
+        let answer = answer.await;
+        connection.abort();
+        answer
+    }
+
+    fn failed(&self, what: &str) -> Error {
+        Error::unavailable(format!("control socket {}: {what}", self.socket.display()))
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        let why = match serde_json::from_slice::<Failure>(body) {
+            Ok(failure) => failure.error,
+            Err(_) => format!(
+                "control socket {}: the process does not know the request ({status})",
+                self.socket.display()
+            ),
+        };
+        let kind = if status.is_client_error() && status != StatusCode::CONFLICT {
+            ErrorKind::Invalid
+        } else {
+            ErrorKind::Unavailable
+        };
+        Error::new(kind, why)
+    }
+}

@@ -1,0 +1,243 @@
+//! What is sent over the control socket. Transactions are numbers where Litestream has them so, and
+//! 16 hexadecimal digits elsewhere; fields may be added, so readers ignore what they do not know.
+
+use std::path::{Path, PathBuf};
+
+use lockkeeper_ltx::Txid;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{DatabaseState, DatabaseStatus, Status};
+use crate::policy::PolicyStats;
+
+/// The process that answers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Info {
+    /// Which program it is, and its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// For how long the socket has been there.
+    pub uptime_seconds: u64,
+    /// Since when, as RFC 3339 writes times.
+    pub started_at: String,
+    /// How many databases are replicated.
+    pub database_count: usize,
+}
+
+/// The databases that are replicated.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct List {
+    /// In the order of the configuration.
+    pub databases: Vec<Listed>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Listed {
+    /// The database file.
+    pub path: PathBuf,
+    /// As [`DatabaseReport::state`]; Litestream has the words `replicating`, `open` and `stopped`.
+    pub status: String,
+    /// When the replica last was known to have everything, as RFC 3339 writes times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_at: Option<String>,
+}
+
+/// The state of everything.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// In the order of the configuration.
+    pub databases: Vec<DatabaseReport>,
+    /// How the policy component has served.
+    pub policy: PolicyReport,
+}
+
+/// The state of one database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct DatabaseReport {
+    /// The database file.
+    pub path: PathBuf,
+    /// `starting`, `absent`, `replicating`, `replica-failing`, `failing` or `stopped`.
+    pub state: String,
+    /// Why it is failing.
+    pub error: Option<String>,
+    /// Where the replica is. Never holds a secret.
+    pub replica: String,
+    /// The last transaction in a sealed local file.
+    pub spooled: Option<String>,
+    /// The last transaction the replica confirmed, with all before it.
+    pub durable: Option<String>,
+    /// The last transaction of the newest snapshot.
+    pub snapshot: Option<String>,
+    /// When the replica last was known to have everything, as RFC 3339 writes times.
+    pub last_sync_at: Option<String>,
+    /// The last transaction of a past that the database no longer has: it came back older.
+    pub undone: Option<String>,
+    /// The first and the last transaction that the replica has lost, so that no restore leads past
+    /// them before a new snapshot does.
+    pub lost: Option<[String; 2]>,
+    /// The longest a checkpoint kept other writers out, in microseconds.
+    pub write_lock_held_max_us: u64,
+}
+
+/// How the policy component has served.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct PolicyReport {
+    /// Decisions the component was asked for.
+    pub calls: u64,
+    /// Calls without an answer; the built-in rules decided.
+    pub failures: u64,
+    /// Proposals that the guard changed.
+    pub clamps: u64,
+    /// Whether it is not asked for now, because it failed several times in a row.
+    pub set_aside: bool,
+}
+
+/// Asks for the position of one database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct TxidAnswer {
+    /// The last transaction in a sealed local file; 0 for none.
+    pub txid: u64,
+}
+
+/// Asks to seal what is committed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct SyncRequest {
+    /// The database file.
+    #[serde(default)]
+    pub path: String,
+    /// Whether the replica is waited for as well.
+    #[serde(default)]
+    pub wait: bool,
+    /// How many seconds it may take; 0 for 30.
+    #[serde(default)]
+    pub timeout: i64,
+}
+
+/// What a sync led to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct SyncAnswer {
+    /// `no_change`, `synced`, or without a wait `synced_local`.
+    pub status: String,
+    /// The database file.
+    pub path: PathBuf,
+    /// The last transaction in a sealed local file; 0 for none.
+    pub txid: u64,
+    /// The last transaction the replica confirmed; 0 for none.
+    pub replicated_txid: u64,
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// In words.
+    pub error: String,
+}
+
+impl List {
+    pub(super) fn of(status: &Status) -> Self {
+        let databases = status.databases.iter();
+        Self {
+            databases: databases
+                .map(|database| Listed {
+                    path: shown(&database.path),
+                    status: state(&database.state).0.into(),
+                    last_sync_at: database.in_step_ms.map(time),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<&Status> for Report {
+    fn from(status: &Status) -> Self {
+        Self {
+            databases: status.databases.iter().map(DatabaseReport::from).collect(),
+            policy: status.policy.into(),
+        }
+    }
+}
+
+impl From<&DatabaseStatus> for DatabaseReport {
+    fn from(status: &DatabaseStatus) -> Self {
+        let (state, error) = state(&status.state);
+        Self {
+            path: shown(&status.path),
+            state: state.into(),
+            error: error.map(Into::into),
+            replica: status.replica.clone(),
+            spooled: status.spooled.map(hex),
+            durable: status.durable.map(hex),
+            snapshot: status.snapshot.map(hex),
+            last_sync_at: status.in_step_ms.map(time),
+            undone: status.undone.map(hex),
+            lost: status.lost.map(|lost| [hex(lost.min()), hex(lost.max())]),
+            write_lock_held_max_us: u64::try_from(status.write_lock_held_max.as_micros())
+                .unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl From<PolicyStats> for PolicyReport {
+    fn from(stats: PolicyStats) -> Self {
+        Self {
+            calls: stats.calls,
+            failures: stats.failures,
+            clamps: stats.clamps,
+            set_aside: stats.set_aside,
+        }
+    }
+}
+
+fn state(state: &DatabaseState) -> (&'static str, Option<&str>) {
+    match state {
+        DatabaseState::Starting => ("starting", None),
+        DatabaseState::Absent => ("absent", None),
+        DatabaseState::Replicating => ("replicating", None),
+        DatabaseState::ReplicaFailing(why) => ("replica-failing", Some(why)),
+        DatabaseState::Failing(why) => ("failing", Some(why)),
+        DatabaseState::Fenced { owner, .. } => ("fenced", Some(owner)),
+        DatabaseState::Stopped => ("stopped", None),
+    }
+}
+
+/// JSON is text: what is not in a path is replaced, so that one strange name hides no other.
+pub(super) fn shown(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
+}
+
+fn hex(txid: Txid) -> String {
+    txid.to_string()
+}
+
+/// In UTC, to the millisecond.
+pub(super) fn time(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_not_text_can_be_sent() {
+        let path = Path::new(OsStr::from_bytes(b"/srv/\xff/a.db"));
+        assert!(serde_json::to_string(path).is_err());
+        let sent = serde_json::to_string(&shown(path)).unwrap();
+        assert_eq!(sent, "\"/srv/\u{fffd}/a.db\"");
+    }
+}
