@@ -382,6 +382,15 @@ async fn a_newest_file_that_is_lost_on_both_sides_is_told_and_a_full_one_takes_i
         std::fs::remove_file(shared.path(*txid)).unwrap();
         std::fs::remove_file(local).unwrap();
     }
+    let output = shared.dir.path().join("restored.db");
+    let mut options = RestoreOptions::new(&output);
+    let error = restore(&shared.replica, options.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&last.to_string()), "{error}");
+    options.allow_missing_tail = true;
+    let restored = restore(&shared.replica, options).await.unwrap();
+    assert_eq!(restored.expected_txid, Some(last));
+    assert_eq!(restored.txid.next(), Some(lost[0]));
     let keeper = host.start(&shared.replica);
     within(keeper.sync()).await.unwrap();
     assert_eq!(keeper.status().databases[0].head_missing, Some(last));
