@@ -13,6 +13,11 @@ pub enum ErrorKind {
     Invalid,
     /// Bytes on disk or in the replica are damaged: restore, or reset.
     Corrupt,
+    /// The object is there already, or another version of it; nothing was overwritten: look at what
+    /// is there.
+    Conflict,
+    /// Another writer owns the replica: decide which of the two goes on, and stop the other.
+    Fenced,
     /// A bug in lockkeeper: report it.
     Internal,
 }
@@ -57,6 +62,10 @@ impl Error {
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)
+    }
+
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, message)
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {

@@ -42,6 +42,7 @@ mod daemon;
 mod engine;
 mod error;
 mod local;
+mod lock;
 mod paths;
 pub mod policy;
 pub mod restore;
@@ -57,6 +58,7 @@ pub use engine::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};
+pub use lock::{StateLock, holder};
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]

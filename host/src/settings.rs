@@ -93,9 +93,9 @@ pub(crate) struct ReplicaSettings {
 pub(crate) enum ReplicaPlace {
     /// A folder.
     File(PathBuf),
-    /// One that a test made.
+    /// What a test prepared.
     #[cfg(test)]
-    Made(Replica),
+    Given(Replica),
 }
 
 impl ReplicaSettings {
@@ -107,7 +107,7 @@ impl ReplicaSettings {
         match &self.place {
             ReplicaPlace::File(path) => Replica::file(path),
             #[cfg(test)]
-            ReplicaPlace::Made(replica) => Ok(replica.clone()),
+            ReplicaPlace::Given(replica) => Ok(replica.clone()),
         }
     }
 
@@ -116,7 +116,7 @@ impl ReplicaSettings {
         let place = match &self.place {
             ReplicaPlace::File(path) => ReplicaPlace::File(path.join(relative)),
             #[cfg(test)]
-            ReplicaPlace::Made(replica) => ReplicaPlace::Made(replica.clone()),
+            ReplicaPlace::Given(replica) => ReplicaPlace::Given(replica.clone()),
         };
         Self {
             place,

@@ -4,8 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lockkeeper::restore::{RestoreOptions, Target, check_timestamp_bounds, plan_only, restore};
-use lockkeeper::store::{Body, FileStore, Layout, ObjectInfo, Replica, Store, body_from_bytes};
+use lockkeeper::store::{
+    Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Version, body_from_bytes,
+};
 use lockkeeper::{ErrorKind, Result};
 use lockkeeper_ltx::Level;
 
@@ -95,6 +98,18 @@ struct Vanishing(lockkeeper::store::FileStore);
 impl Store for Vanishing {
     async fn put(&self, key: &str, created_ms: i64, body: Body) -> Result<u64> {
         self.0.put(key, created_ms, body).await
+    }
+
+    async fn put_if(&self, key: &str, bytes: Bytes, expected: Expected<'_>) -> Result<Version> {
+        self.0.put_if(key, bytes, expected).await
+    }
+
+    async fn get_small(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        self.0.get_small(key).await
+    }
+
+    fn excludes_races(&self, size: u64) -> bool {
+        self.0.excludes_races(size)
     }
 
     async fn get(&self, _key: &str, _offset: u64) -> Result<Option<Body>> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lockkeeper::restore::{RestoreOptions, Restored, Target, restore};
-use lockkeeper::store::{Body, FileStore, Layout, ObjectInfo, Replica, Store};
+use lockkeeper::store::{Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Version};
 use lockkeeper::{ErrorKind, Result};
 use lockkeeper_ltx::Level;
 use support::{database, ltx, name, put, txid};
@@ -48,6 +48,18 @@ impl std::fmt::Debug for Hooked {
 impl Store for Hooked {
     async fn put(&self, key: &str, created_ms: i64, body: Body) -> Result<u64> {
         self.store.put(key, created_ms, body).await
+    }
+
+    async fn put_if(&self, key: &str, bytes: Bytes, expected: Expected<'_>) -> Result<Version> {
+        self.store.put_if(key, bytes, expected).await
+    }
+
+    async fn get_small(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        self.store.get_small(key).await
+    }
+
+    fn excludes_races(&self, size: u64) -> bool {
+        self.store.excludes_races(size)
     }
 
     async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {

@@ -235,6 +235,7 @@ async fn of_both_formats_the_one_with_the_newer_data_is_restored() {
     let put_ltx = async |created_ms| {
         let name = "0000000000000001-0000000000000001.ltx".parse().unwrap();
         let body = body_from_bytes(vec![0; 200]);
+        replica.delete(Level::SNAPSHOT, name).await.unwrap();
         let put = replica.put(Level::SNAPSHOT, name, created_ms, body);
         put.await.unwrap();
     };

@@ -4,11 +4,18 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;
 
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use lockkeeper::store::{
     FileStore, ObjectStoreAdapter, Replica, Store as _, body_from_bytes, conformance,
 };
 use lockkeeper_ltx::Level;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
 
 #[tokio::test]
 async fn a_folder_keeps_the_contract() {
@@ -18,9 +25,108 @@ async fn a_folder_keeps_the_contract() {
 
 #[tokio::test]
 async fn an_object_store_keeps_the_contract() {
-    let memory = Arc::new(object_store::memory::InMemory::new());
+    let memory = Arc::new(InMemory::new());
     conformance(&ObjectStoreAdapter::new(memory.clone(), "a/b").unwrap()).await;
     conformance(&ObjectStoreAdapter::new(memory, "c").unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_store_without_conditions_keeps_the_contract_but_for_races() {
+    let memory = Arc::new(Unconditional(InMemory::new()));
+    let store = ObjectStoreAdapter::new(memory, "a").unwrap();
+    assert!(store.excludes_races(1), "nothing is known of it yet");
+    conformance(&store).await;
+    assert!(!store.excludes_races(1));
+}
+
+#[tokio::test]
+async fn objects_of_several_parts_are_not_safe_from_races() {
+    let store = ObjectStoreAdapter::new(Arc::new(InMemory::new()), "a").unwrap();
+    assert!(store.excludes_races(1 << 20) && !store.excludes_races(1 << 30));
+}
+
+#[tokio::test]
+async fn an_object_that_comes_while_parts_are_sent_is_not_overwritten() {
+    let memory = Arc::new(InMemory::new());
+    let store = ObjectStoreAdapter::new(memory.clone(), "a").unwrap();
+    let other = ObjectStoreAdapter::new(memory, "a").unwrap();
+    let part = || Ok(bytes::Bytes::from(vec![0; 6 << 20]));
+    let body = stream::iter([part()]).chain(stream::once(async move {
+        let put = other.put("key", 1, body_from_bytes(&b"other"[..])).await;
+        put.map_err(std::io::Error::other).and_then(|_| part())
+    }));
+    let error = store.put("key", 1, body.boxed()).await.unwrap_err();
+    assert_eq!(error.kind(), lockkeeper::ErrorKind::Conflict, "{error}");
+    let (bytes, _) = store.get_small("key").await.unwrap().unwrap();
+    assert_eq!(&bytes[..], b"other");
+}
+
+/// As stores that were made before conditional writes.
+#[derive(Debug)]
+struct Unconditional(InMemory);
+
+impl std::fmt::Display for Unconditional {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "unconditional {}", self.0)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Unconditional {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        if opts.mode != PutMode::Overwrite {
+            return Err(object_store::Error::NotImplemented {
+                operation: "conditional puts".into(),
+                implementer: self.to_string(),
+            });
+        }
+        self.0.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &Path,
+        options: GetOptions,
+    ) -> object_store::Result<GetResult> {
+        self.0.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.0.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
 }
 
 #[tokio::test]

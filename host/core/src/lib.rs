@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod levels;
 pub mod live_set;
 pub mod losses;
+pub mod ownership;
 pub mod policy;
 pub mod restore;
 pub mod retention;

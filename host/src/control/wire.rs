@@ -205,6 +205,7 @@ fn state(state: &DatabaseState) -> (&'static str, Option<&str>) {
         DatabaseState::Replicating => ("replicating", None),
         DatabaseState::ReplicaFailing(why) => ("replica-failing", Some(why)),
         DatabaseState::Failing(why) => ("failing", Some(why)),
+        DatabaseState::Fenced { owner, .. } => ("fenced", Some(owner)),
         DatabaseState::Stopped => ("stopped", None),
     }
 }

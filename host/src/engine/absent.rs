@@ -5,7 +5,8 @@ use std::sync::Arc;
 use lockkeeper_ltx::Txid;
 use tokio::sync::{mpsc, watch};
 
-use super::database::{Command, Database, Stop, blocking};
+use super::database::{Command, Database, Prepared, Stop, blocking};
+use super::ownership::Ownership;
 use super::reconcile::local_continues;
 use super::status::DatabaseState;
 use super::upload::Uploads;
@@ -26,6 +27,7 @@ impl Database {
     /// captured of an earlier one is sent.
     pub(super) async fn while_absent(
         &self,
+        prepared: &Prepared,
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut Stop,
     ) -> Result<Absence> {
@@ -37,7 +39,7 @@ impl Database {
             "there is no such database; it is waited for"
         );
         self.shared.set_state(DatabaseState::Absent);
-        let sealed = self.send_the_rest();
+        let sealed = self.send_the_rest(prepared);
         tokio::pin!(sealed);
         let mut is_sent = false;
         loop {
@@ -75,13 +77,10 @@ impl Database {
     }
 
     /// Sends the sealed files of a database that is gone.
-    async fn send_the_rest(&self) -> Result<()> {
-        let meta = self.settings.meta_path();
-        if !tokio::fs::try_exists(&meta).await.unwrap_or(false) {
-            return Ok(());
-        }
+    async fn send_the_rest(&self, prepared: &Prepared) -> Result<()> {
+        let spool = self.open_spool(&prepared.lock).await?;
         let (spool, newest) = blocking(move || {
-            let spool = Arc::new(Spool::open(&meta)?);
+            let spool = Arc::new(spool);
             let newest = spool.newest()?.map(|file| file.name.range().max());
             Ok((spool, newest))
         })
@@ -90,7 +89,7 @@ impl Database {
             return Ok(());
         };
         self.shared.restart(Some(newest));
-        let remote = self.list().await?;
+        let remote = self.claim(&prepared.ownership).await?;
         let (local, seen) = (Arc::clone(&spool), remote.clone());
         // If they do not go on from the replica, there is nothing that can be added to it.
         if !blocking(move || local_continues(&local, &seen)).await? {
@@ -98,13 +97,19 @@ impl Database {
         }
         let durable = remote.last_in_order();
         self.shared.reached(remote.files, durable);
-        self.send_sealed(spool, newest).await
+        self.send_sealed(&prepared.ownership, spool, newest).await
     }
 
-    async fn send_sealed(&self, spool: Arc<Spool>, newest: Txid) -> Result<()> {
+    async fn send_sealed(
+        &self,
+        ownership: &Ownership,
+        spool: Arc<Spool>,
+        newest: Txid,
+    ) -> Result<()> {
         let (_ended, ended) = watch::channel(true);
         let uploads = Uploads {
             replica: &self.replica,
+            ownership,
             shared: &self.shared,
             spool,
             sealed_before: Some(newest),
@@ -112,6 +117,7 @@ impl Database {
             ended,
         };
         uploads.send_files().await?;
+        ownership.note_last().await?;
         self.shared.set_state(DatabaseState::Absent);
         Ok(())
     }

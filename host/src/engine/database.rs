@@ -4,22 +4,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockkeeper_core::ownership::{Token, Writer};
 use lockkeeper_ltx::{PageEncoding, Txid};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::absent::Absence;
+use super::holds::{Holds, identity};
+use super::ownership::Ownership;
 use super::status::{DatabaseShared, DatabaseState};
 use super::upkeep::Upkeep;
 use super::upload::Uploads;
 use super::watch::LogWatcher;
 use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
 use crate::capture::{Capture, CaptureOptions};
+use crate::lock::StateLock;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
 use crate::spool::Spool;
 use crate::store::Replica;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// How long a database that cannot be opened is left alone, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -61,9 +65,19 @@ impl Stop {
     }
 }
 
+/// What a database has before it begins.
+pub(super) struct Prepared {
+    pub(super) lock: Arc<StateLock>,
+    pub(super) ownership: Arc<Ownership>,
+}
+
 /// Everything a database task needs.
 pub(crate) struct Database {
     pub(crate) settings: DatabaseSettings,
+    /// `None` until they could be taken.
+    pub(super) holds: Option<Holds>,
+    /// `None` until the state directory said who we are.
+    pub(super) ownership: Option<Arc<Ownership>>,
     pub(crate) replica: Replica,
     pub(crate) policy: Policy,
     pub(crate) encoding: PageEncoding,
@@ -74,14 +88,18 @@ pub(crate) struct Database {
 
 impl Database {
     /// Replicates until told to stop.
-    pub(crate) async fn run(self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut pause = RETRY_MIN;
         let mut stop = Stop::default();
         loop {
             let started = Instant::now();
             let replicated = async {
-                match self.while_absent(&mut commands, &mut stop).await? {
-                    Absence::Over => self.replicate(&mut commands, &mut stop).await,
+                let prepared = self.prepare().await?;
+                match self
+                    .while_absent(&prepared, &mut commands, &mut stop)
+                    .await?
+                {
+                    Absence::Over => self.replicate(prepared, &mut commands, &mut stop).await,
                     Absence::Stopped => Ok(()),
                 }
             };
@@ -90,6 +108,9 @@ impl Database {
                 Err(error) => error,
             };
             tracing::error!(database = %self.settings.path.display(), %error, "replication failed");
+            if error.kind() == ErrorKind::Fenced {
+                return self.stay_fenced(&mut commands, &error, &stop).await;
+            }
             self.shared
                 .set_state(DatabaseState::Failing(error.to_string()));
             if started.elapsed() > RETRY_MAX {
@@ -101,6 +122,22 @@ impl Database {
                 return;
             }
             pause = pause.saturating_mul(2).min(RETRY_MAX);
+        }
+    }
+
+    /// Answers that nothing is sent until told to end. The state stays, for it says why, and so do
+    /// the local files: the next start takes the replica over.
+    async fn stay_fenced(
+        &self,
+        commands: &mut mpsc::Receiver<Command>,
+        error: &Error,
+        stop: &Stop,
+    ) {
+        while !stop.is_asked()
+            && let Some(Command::Sync(reply)) = commands.recv().await
+        {
+            // A caller that went away needs no answer.
+            let _ = reply.send(Err(Error::new(ErrorKind::Fenced, error.to_string())));
         }
     }
 
@@ -127,19 +164,44 @@ impl Database {
         tokio::time::sleep(self.settings.shutdown_retry.min(pause)).await;
     }
 
+    /// Takes what nobody else may use meanwhile, and finds out who we are.
+    async fn prepare(&mut self) -> Result<Prepared> {
+        let holds = match self.holds.take() {
+            Some(holds) => holds,
+            None => {
+                let settings = self.settings.clone();
+                blocking(move || Holds::take(&settings)).await?
+            }
+        };
+        let lock = Arc::clone(&self.holds.insert(holds).lock);
+        let ownership = match &self.ownership {
+            Some(ownership) => Arc::clone(ownership),
+            None => {
+                let meta = self.settings.meta_path();
+                let name = self.settings.path.file_name().unwrap_or_default();
+                let writer = Writer {
+                    owner: blocking(move || identity(&meta)).await?,
+                    run: Token::new(rand::random()),
+                    database: name.to_string_lossy().into_owned(),
+                };
+                let shared = Arc::clone(&self.shared);
+                Arc::new(Ownership::new(self.replica.clone(), writer, shared))
+            }
+        };
+        self.ownership = Some(Arc::clone(&ownership));
+        Ok(Prepared { lock, ownership })
+    }
+
     async fn replicate(
         &self,
+        Prepared { lock, ownership }: Prepared,
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut Stop,
     ) -> Result<()> {
-        let meta = self.settings.meta_path();
-        let spool = {
-            let meta = meta.clone();
-            blocking(move || Spool::open(&meta)).await?
-        };
-        let (spool, remote, base) = match self.list().await {
+        let spool = self.open_spool(&lock).await?;
+        let (spool, remote, base) = match self.claim(&ownership).await {
             Ok(remote) => {
-                let (spool, base) = self.reconcile(spool, &remote).await?;
+                let (spool, base) = self.reconcile(spool, &remote, &ownership).await?;
                 (spool, Some(remote), base)
             }
             // What is committed is captured all the same, and sent when the replica is back.
@@ -156,9 +218,10 @@ impl Database {
         }
         let (snapshots, snapshot_requests) = mpsc::channel(1);
         let (captured, capture_ended) = watch::channel(false);
-        let spool = blocking(move || Spool::open(&meta).map(Arc::new)).await?;
+        let spool = Arc::new(self.open_spool(&lock).await?);
         let uploads = Uploads {
             replica: &self.replica,
+            ownership: &ownership,
             shared: &self.shared,
             spool: Arc::clone(&spool),
             sealed_before: worker.capture.last(),
@@ -167,6 +230,7 @@ impl Database {
         };
         let upkeep = Upkeep {
             replica: &self.replica,
+            ownership: &ownership,
             shared: &self.shared,
             spool,
             policy: &self.policy,
@@ -178,10 +242,7 @@ impl Database {
             if remote.is_none() {
                 uploads.reach().await?;
             }
-            tokio::select! {
-                result = uploads.run(snapshot_requests) => result,
-                () = upkeep.run() => Ok(()),
-            }
+            look_after(&ownership, &uploads, &upkeep, snapshot_requests).await
         };
         tokio::pin!(uploads);
         let capture = self.capture(worker, commands, stop, snapshots);
@@ -194,6 +255,11 @@ impl Database {
                 uploads.await
             }
         }
+    }
+
+    pub(super) async fn open_spool(&self, lock: &Arc<StateLock>) -> Result<Spool> {
+        let (meta, lock) = (self.settings.meta_path(), Arc::clone(lock));
+        blocking(move || Ok(Spool::open(&meta)?.with_lock(lock))).await
     }
 
     async fn open_worker(&self, spool: Spool, base: Option<Txid>) -> Result<Box<Worker>> {
@@ -307,6 +373,24 @@ async fn rest(mut worker: Box<Worker>) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Does what a replica needs that was reached, until everything is sent.
+async fn look_after(
+    ownership: &Ownership,
+    uploads: &Uploads<'_>,
+    upkeep: &Upkeep<'_>,
+    snapshots: mpsc::Receiver<PermittedSnapshot>,
+) -> Result<()> {
+    let sent = async {
+        uploads.run(snapshots).await?;
+        ownership.note_last().await
+    };
+    tokio::select! {
+        result = sent => result,
+        result = upkeep.run() => result,
+        result = ownership.keep_noting() => result,
+    }
 }
 
 /// Runs blocking work on the pool of the runtime.

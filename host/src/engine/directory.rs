@@ -58,7 +58,7 @@ fn add(settings: &DirectorySettings, fleet: &Fleet, path: &Path) {
         return;
     };
     tracing::info!(database = %path.display(), "found a database");
-    if let Err(error) = fleet.add(database) {
+    if let Err(error) = fleet.add_waiting(database) {
         tracing::error!(database = %path.display(), %error, "cannot replicate the database");
     }
 }

@@ -8,11 +8,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::database::{Command, Database};
+use super::holds::Holds;
 use super::status::{ControlState, DatabaseShared, Status};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
-use crate::{Result, paths};
+use crate::{ErrorKind, Result, paths};
 
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
@@ -92,13 +93,33 @@ impl Fleet {
     }
 
     /// Starts the task of one more database. Must be called within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Conflict`] if somebody else replicates it, or to the same place.
     pub(super) fn add(&self, settings: DatabaseSettings) -> Result<()> {
+        let holds = match Holds::take(&settings) {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+            // A disk that is not there yet is waited for.
+            holds => holds.ok(),
+        };
+        self.add_held(settings, holds)
+    }
+
+    /// As [`Self::add`], but what somebody else uses is waited for.
+    pub(super) fn add_waiting(&self, settings: DatabaseSettings) -> Result<()> {
+        self.add_held(settings, None)
+    }
+
+    fn add_held(&self, settings: DatabaseSettings, holds: Option<Holds>) -> Result<()> {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
         let shared = Arc::new(DatabaseShared::new(path.clone(), replica.to_string()));
         let database = Database {
             settings,
+            holds,
+            ownership: None,
             replica,
             policy: self.common.policy.clone(),
             encoding: self.common.encoding,

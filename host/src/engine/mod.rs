@@ -4,7 +4,10 @@ mod absent;
 mod database;
 mod directory;
 mod fleet;
+mod holds;
 mod merge;
+mod ownership;
+mod places;
 mod reconcile;
 mod resend;
 mod status;
@@ -36,6 +39,9 @@ use crate::{Error, Result};
 
 /// Threads for work that blocks, shared by all databases.
 const BLOCKING_THREADS: usize = 8;
+/// How long work that blocks may take to end after everything else has. What does not end by then
+/// keeps what it uses.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Replication that runs on a thread of its own, beside the application.
 ///
@@ -97,6 +103,8 @@ impl Lockkeeper {
             .name("lockkeeper".into())
             .spawn(move || {
                 runtime.block_on(run(members, directories, stop));
+                // Databases are free for others only now.
+                runtime.shutdown_timeout(RELEASE_TIMEOUT);
                 // A handle that was dropped does not listen.
                 let _ = ending.send(());
             })
@@ -114,8 +122,8 @@ impl Lockkeeper {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if a database cannot be captured. A replica that does not answer is waited
-    /// for: bound the wait with a timeout.
+    /// `Unavailable` if a database cannot be captured, `Fenced` if another writer took its replica
+    /// over. A replica that does not answer is waited for: bound the wait with a timeout.
     ///
     /// # Cancel safety
     ///
@@ -170,10 +178,14 @@ impl Lockkeeper {
     pub async fn stop(mut self, deadline: Duration) -> Result<()> {
         let members = self.fleet.members();
         self.stopping.send_replace(true);
-        if let Some(ended) = self.ended.take()
-            && tokio::time::timeout(deadline, ended).await.is_err()
+        if let Some(mut ended) = self.ended.take()
+            && tokio::time::timeout(deadline, &mut ended).await.is_err()
         {
-            return Err(not_durable(&members, deadline));
+            let error = not_durable(&members, deadline);
+            // Whoever comes next must not find the databases in use.
+            drop(self.stopping);
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, ended).await;
+            return Err(error);
         }
         if let Some(thread) = self.thread.take() {
             thread
@@ -220,10 +232,18 @@ async fn run(
         return;
     }
     // Otherwise a directory could add a database that nobody stops.
-    for directory in directories {
-        let _ = directory.await;
+    let sent = async {
+        for directory in directories {
+            let _ = directory.await;
+        }
+        fleet.stop().await;
+    };
+    tokio::select! {
+        () = sent => {}
+        _ = stop.wait_for(|stop| !stop) => {
+            tracing::warn!("not everything was sent in time; it is sent after the next start");
+        }
     }
-    fleet.stop().await;
 }
 
 fn not_durable(members: &[Handle], deadline: Duration) -> Error {

@@ -27,6 +27,16 @@ pub enum DatabaseState {
     ReplicaFailing(String),
     /// Capture does not work; it is tried again.
     Failing(String),
+    /// Another writer took the replica over. Nothing is captured or sent until one of the two was
+    /// stopped and this one is started again, which takes the replica back.
+    Fenced {
+        /// The identity of the other writer, as its state directory has it.
+        owner: String,
+        /// What the other writer calls its database.
+        database: String,
+        /// How often the replica changed hands.
+        epoch: u64,
+    },
     /// Stopped.
     Stopped,
 }
@@ -63,6 +73,9 @@ pub struct DatabaseStatus {
     pub log_held: Option<LogHeld>,
     /// Why nothing is deleted from the replica at the moment, if retention is on.
     pub deletion_paused: Option<String>,
+    /// The last transaction that was durable once, if neither the replica nor the local files had
+    /// it when replication began. A file with every page took its place.
+    pub head_missing: Option<Txid>,
     /// The last transaction of a past that the database no longer has: it came back older than what
     /// was captured of it, after a power cut or because an older copy was put in its place. That
     /// past can be restored as this transaction for as long as the replica keeps it.
@@ -135,6 +148,7 @@ pub(crate) struct Marks {
     /// that begins with it.
     pub(crate) page_size_changed: Option<Txid>,
     write_lock_held_max: Duration,
+    pub(crate) head_missing: Option<Txid>,
 }
 
 impl Marks {
@@ -169,6 +183,8 @@ pub(crate) struct DatabaseShared {
     spooled: watch::Sender<Option<Txid>>,
     snapshot: watch::Sender<Option<Txid>>,
     durable: watch::Sender<Durable>,
+    /// Why nothing becomes durable any more.
+    fenced: watch::Sender<Option<String>>,
 }
 
 /// How far the replica came, in one run of replication.
@@ -190,6 +206,7 @@ impl DatabaseShared {
             spooled: watch::Sender::new(None),
             snapshot: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
+            fenced: watch::Sender::new(None),
         }
     }
 
@@ -348,6 +365,16 @@ impl DatabaseShared {
         self.durable.subscribe()
     }
 
+    pub(crate) fn subscribe_fenced(&self) -> watch::Receiver<Option<String>> {
+        self.fenced.subscribe()
+    }
+
+    /// Another writer owns the replica: nothing becomes durable any more.
+    pub(crate) fn fence(&self, why: &str, state: DatabaseState) {
+        self.set_state(state);
+        self.fenced.send_replace(Some(why.to_owned()));
+    }
+
     pub(crate) fn set_state(&self, state: DatabaseState) {
         let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if *now != state {
@@ -360,7 +387,7 @@ impl DatabaseShared {
     pub(crate) fn is_settled(&self) -> bool {
         let failing = matches!(
             *self.state.lock().unwrap_or_else(PoisonError::into_inner),
-            DatabaseState::Failing(_)
+            DatabaseState::Failing(_) | DatabaseState::Fenced { .. }
         );
         let marks = self.marks();
         !failing && marks.durable == marks.spooled
@@ -372,6 +399,7 @@ impl DatabaseShared {
         let marks = self.marks();
         let why = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => format!(": {why}"),
+            DatabaseState::Fenced { owner, .. } => format!(": the replica belongs to {owner} now"),
             _ => String::new(),
         };
         format!(
@@ -401,6 +429,7 @@ impl DatabaseShared {
             log_bytes_max: marks.log_bytes_max,
             log_held: marks.log_held,
             deletion_paused: marks.deletion_paused,
+            head_missing: marks.head_missing,
             undone: marks.undone,
             lost: marks.lost,
         }

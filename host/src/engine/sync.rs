@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::database::Command;
 use super::fleet::Handle;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,8 +39,20 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the database cannot be captured, or replication has stopped.
+    /// `Unavailable` if the database cannot be captured, or replication has stopped; `Fenced` if
+    /// another writer took the replica over.
     pub(crate) async fn sync(self, until: Until) -> Result<Synced> {
+        let mut fenced = self.shared.subscribe_fenced();
+        tokio::select! {
+            biased;
+            Ok(why) = fenced.wait_for(Option::is_some) => {
+                Err(Error::new(ErrorKind::Fenced, why.clone().unwrap_or_default()))
+            }
+            synced = self.seal_and_wait(until) => synced,
+        }
+    }
+
+    async fn seal_and_wait(&self, until: Until) -> Result<Synced> {
         let stopped = || Error::unavailable("replication has stopped");
         let mut durable = self.shared.subscribe_durable();
         let before = self.shared.marks().spooled;

@@ -4,28 +4,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use lockkeeper_core::ownership::lost_head;
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 use tokio::sync::mpsc;
 
 use super::database::{Database, blocking};
+use super::ownership::Ownership;
 use super::reconcile::{Remote, local_continues};
 use super::status::DatabaseState;
 use crate::spool::Spool;
 use crate::store::Body;
 use crate::{Error, Result};
 
-/// How long the replica may take to be listed at the start.
-const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the replica may take at the start to be claimed and listed.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pieces of a file that wait to be written.
 const FETCH_QUEUE: usize = 4;
 
 impl Database {
-    pub(super) async fn list(&self) -> Result<Remote> {
-        let listing = tokio::time::timeout(LIST_TIMEOUT, self.replica.list_all());
-        let files = listing
-            .await
-            .map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))??;
-        Ok(Remote { files })
+    /// Becomes the owner of the replica and looks at what it holds.
+    pub(super) async fn claim(&self, ownership: &Ownership) -> Result<Remote> {
+        let claimed = Remote::claim(&self.replica, ownership);
+        let claimed = tokio::time::timeout(CLAIM_TIMEOUT, claimed).await;
+        claimed.map_err(|_| Error::unavailable(format!("{} does not answer", self.replica)))?
     }
 
     /// Without local files nothing says which transaction is next, so the replica must.
@@ -53,16 +54,33 @@ impl Database {
         &self,
         spool: Spool,
         remote: &Remote,
+        ownership: &Ownership,
     ) -> Result<(Spool, Option<Txid>)> {
-        let local = remote.clone();
-        let (spool, in_step) = blocking(move || {
-            let in_step = local_continues(&spool, &local)?;
+        let seen = remote.clone();
+        let (spool, lost, in_step) = blocking(move || {
+            let in_step = local_continues(&spool, &seen)?;
+            let newest = spool.newest()?.filter(|_| in_step);
+            let local = newest.map(|file| file.name.range().max());
+            let lost = lost_head(seen.head, seen.last(), local);
+            let in_step = in_step && lost.is_none();
             if !in_step {
                 spool.clear()?;
             }
-            Ok((spool, in_step))
+            Ok((spool, lost, in_step))
         })
         .await?;
+        self.shared.update(|marks| marks.head_missing = lost);
+        ownership.reconciled(lost.map(|_| remote.last())).await;
+        if let Some(head) = lost {
+            let left = remote.last();
+            tracing::error!(
+                database = %self.settings.path.display(), replica = %self.replica, expected = %head,
+                found = %left.map_or_else(|| "nothing".to_owned(), |txid| txid.to_string()),
+                "transactions that were durable are missing in the replica; the next file holds \
+                 every page"
+            );
+            return Ok((spool, left));
+        }
         let (false, Some(last)) = (in_step, remote.last()) else {
             return Ok((spool, None));
         };

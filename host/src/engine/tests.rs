@@ -1,5 +1,8 @@
 //! The engine end to end, on real databases and a file replica.
 
+pub(crate) mod hooked;
+mod ownership;
+
 use std::path::Path;
 
 use lockkeeper_core::inventory::{Inventory, ReplicaFile};
@@ -50,12 +53,16 @@ fn start_entry(entry: Entry) -> Lockkeeper {
 }
 
 fn start_with(policy: Policy, entry: Entry) -> Lockkeeper {
-    let common = Common {
-        policy,
+    let common = Common { policy, ..common() };
+    Lockkeeper::spawn(vec![entry], common).unwrap()
+}
+
+fn common() -> Common {
+    Common {
+        policy: Policy::built_in(),
         encoding: PageEncoding::Block,
         watcher: Arc::new(LogWatcher::new()),
-    };
-    Lockkeeper::spawn(vec![entry], common).unwrap()
+    }
 }
 
 fn insert(app: &Connection) {
@@ -502,6 +509,7 @@ async fn a_replica_that_cannot_be_opened_is_an_error_of_the_start() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     let entries = ["replica", "file"].map(|name| {
         Entry::File(settings(dir.path(), |settings| {
+            settings.path = dir.path().join(format!("{name}.db"));
             settings.replica.place = ReplicaPlace::File(dir.path().join(name));
         }))
     });

@@ -16,13 +16,14 @@ use tokio::sync::Semaphore;
 
 use super::database::blocking;
 use super::merge::{self, Merged};
+use super::ownership::Ownership;
 use super::resend;
 use super::status::DatabaseShared;
 use crate::policy::Policy;
 use crate::settings::LifeSettings;
 use crate::spool::Spool;
 use crate::store::Replica;
-use crate::{Error, Result, clock};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// While nothing changes there is less and less to look for.
 const IDLE_MAX: Duration = Duration::from_secs(600);
@@ -35,6 +36,7 @@ const ROUNDS_MAX: usize = 16;
 /// The upkeep of one replica.
 pub(super) struct Upkeep<'a> {
     pub(super) replica: &'a Replica,
+    pub(super) ownership: &'a Ownership,
     pub(super) shared: &'a DatabaseShared,
     pub(super) spool: Arc<Spool>,
     pub(super) policy: &'a Policy,
@@ -46,7 +48,11 @@ pub(super) struct Upkeep<'a> {
 impl Upkeep<'_> {
     /// Works for as long as it is polled. A failed pass is tried again: what is left undone costs
     /// space, never a transaction.
-    pub(super) async fn run(&self) {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Fenced`] if another writer owns the replica.
+    pub(super) async fn run(&self) -> Result<()> {
         let tick = self.life.l0_retention_check;
         let mut pause = tick;
         let mut seen = self.shared.catalogue_version();
@@ -60,6 +66,7 @@ impl Upkeep<'_> {
             }
             let did_something = match self.pass().await {
                 Ok(did_something) => did_something,
+                Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
                 Err(error) => {
                     tracing::warn!(replica = %self.replica, %error, "upkeep failed; it is tried again");
                     // The replica may hold something other than what we think.
@@ -169,6 +176,7 @@ impl Upkeep<'_> {
             if merges.is_empty() {
                 break;
             }
+            self.ownership.check_if_old().await?;
             for merge in &merges {
                 self.merge(merge).await?;
                 did_something = true;
@@ -223,6 +231,9 @@ impl Upkeep<'_> {
             return Ok(false);
         }
         let deletions = self.policy.plan_retention(&review);
+        if !deletions.files.is_empty() {
+            self.ownership.check_if_old().await?;
+        }
         for file in &deletions.files {
             self.replica.delete(file.level, file.name).await?;
             tracing::debug!(replica = %self.replica, level = %file.level, name = %file.name, "deleted");

@@ -4,30 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_ltx::{FileName, Header, Level, PageSize, Txid, TxidRange};
+use lockkeeper_core::ownership::lost_head;
+use lockkeeper_ltx::{FileName, Level, PageSize, Txid, TxidRange};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::database::blocking;
+use super::ownership::{Ownership, is_final};
 use super::reconcile::{Remote, local_continues};
 use super::status::{DatabaseShared, DatabaseState};
 use super::worker::PermittedSnapshot;
 use crate::capture::Snapshot;
 use crate::spool::Spool;
 use crate::store::{Body, Replica, body_from_file};
-use crate::{Error, Result, clock};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// How long to wait after a failed upload, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How long a snapshot waits for the files before it; meanwhile it holds back checkpoints.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
 /// Pieces of a snapshot that wait for the store.
 const SNAPSHOT_QUEUE: usize = 4;
+
+/// A sealed file.
+struct Local {
+    name: FileName,
+    file: std::fs::File,
+    size: u64,
+    created_ms: i64,
+    page_size: PageSize,
+}
 
 /// Sends what capture seals.
 pub(super) struct Uploads<'a> {
     pub(super) replica: &'a Replica,
+    pub(super) ownership: &'a Ownership,
     pub(super) shared: &'a DatabaseShared,
     pub(super) spool: Arc<Spool>,
     /// The last file of an earlier run.
@@ -47,16 +61,19 @@ impl Uploads<'_> {
     pub(super) async fn reach(&self) -> Result<()> {
         let mut pause = RETRY_MIN;
         loop {
-            match self.replica.list_all().await {
-                Ok(files) => {
-                    let remote = Remote { files };
+            match Remote::claim(self.replica, self.ownership).await {
+                Ok(remote) => {
                     let (spool, seen) = (Arc::clone(&self.spool), remote.clone());
-                    if !blocking(move || local_continues(&spool, &seen)).await? {
+                    let in_step = blocking(move || local_continues(&spool, &seen)).await?;
+                    let newest = self.shared.marks().spooled;
+                    let lost = lost_head(remote.head, remote.last(), newest);
+                    if !in_step || lost.is_some() {
                         return Err(Error::unavailable(format!(
-                            "{} went on without the local files; starting again from there",
+                            "{} is not what the local files go on from; starting again from there",
                             self.replica
                         )));
                     }
+                    self.ownership.reconciled(None).await;
                     let durable = remote.last_in_order();
                     self.shared.reached(remote.files, durable);
                     self.shared.set_state(DatabaseState::Replicating);
@@ -75,7 +92,7 @@ impl Uploads<'_> {
     pub(super) async fn run(&self, snapshots: mpsc::Receiver<PermittedSnapshot>) -> Result<()> {
         tokio::select! {
             result = self.send_files() => result,
-            () = self.send_snapshots(snapshots) => Ok(()),
+            result = self.send_snapshots(snapshots) => result,
         }
     }
 
@@ -105,39 +122,107 @@ impl Uploads<'_> {
     ///
     /// # Errors
     ///
-    /// If the local file cannot be read or is damaged: no other try helps.
+    /// If the local file cannot be read or is damaged, or another writer was there first: no other
+    /// try helps.
     async fn send_until_confirmed(&self, txid: Txid, before: &mut Option<PageSize>) -> Result<()> {
         let mut pause = RETRY_MIN;
         loop {
-            let (name, file, header) = self.open_local(txid).await?;
-            let created_ms = header.timestamp_ms;
+            let local = self.open_local(txid).await?;
+            let (name, created_ms, page_size) = (local.name, local.created_ms, local.page_size);
             let known = match before.take() {
                 Some(known) => Some(known),
                 None => self.page_size_before(txid).await?,
             };
-            *before = Some(header.page_size);
-            if known.is_some_and(|known| known != header.page_size) {
+            *before = Some(page_size);
+            if known.is_some_and(|known| known != page_size) {
                 self.snapshot_first(txid).await?;
             }
             let started = Instant::now();
-            let body = body_from_file(file);
-            match self.replica.put(Level::L0, name, created_ms, body).await {
-                Ok(bytes) => {
-                    tracing::debug!(%txid, bytes, "durable");
+            match self.send(local).await {
+                Ok(size) => {
+                    tracing::debug!(%txid, bytes = size, "durable");
                     self.shared.added(ReplicaFile {
                         level: Level::L0,
                         name,
-                        size: bytes,
+                        size,
                         created_ms,
                     });
                     self.shared.confirmed(txid, started.elapsed());
                     self.shared.set_state(DatabaseState::Replicating);
                     return Ok(());
                 }
+                Err(error) if is_final(&error) => return Err(error),
                 Err(error) => {
                     self.failed(&format!("cannot send {txid}"), &error, &mut pause)
                         .await;
                 }
+            }
+        }
+    }
+
+    /// Sends a file. Where the store cannot exclude that another writer comes in between, the owner
+    /// of the replica is asked for before and after.
+    async fn send(&self, local: Local) -> Result<u64> {
+        let is_exclusive = || self.replica.store().excludes_races(local.size);
+        if !is_exclusive() {
+            self.ownership.check().await?;
+        }
+        let body = body_from_file(local.file);
+        let put = self
+            .replica
+            .put(Level::L0, local.name, local.created_ms, body);
+        let size = match put.await {
+            Err(error) if error.kind() == ErrorKind::Conflict => self.confirm(local.name).await?,
+            put => put?,
+        };
+        // What is known of the store may have changed with the first write.
+        if !is_exclusive() {
+            self.ownership.check().await?;
+        }
+        Ok(size)
+    }
+
+    /// Whether what is there under the name of a local file is that file: an earlier try may have
+    /// succeeded, and only the answer was lost. Returns its size.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Fenced`] if the replica has another owner; [`ErrorKind::Conflict`] if it has
+    /// not, so that the local files must be compared with the replica again.
+    async fn confirm(&self, name: FileName) -> Result<u64> {
+        if let Some(size) = self.is_sent(name).await? {
+            return Ok(size);
+        }
+        self.ownership.check().await?;
+        Err(Error::conflict(format!(
+            "{} has another {name} than was sealed here; starting again from there",
+            self.replica
+        )))
+    }
+
+    /// The size of a local file, if the replica has the same bytes under its name.
+    async fn is_sent(&self, name: FileName) -> Result<Option<u64>> {
+        let Some(mut there) = self.replica.get(Level::L0, name).await? else {
+            return Ok(None);
+        };
+        let spool = Arc::clone(&self.spool);
+        let mut here = body_from_file(blocking(move || spool.open_file(name)).await?);
+        let (mut size, mut left, mut right) = (0, Bytes::new(), Bytes::new());
+        loop {
+            if left.is_empty() {
+                left = next_piece(&mut here).await?;
+            }
+            if right.is_empty() {
+                right = next_piece(&mut there).await?;
+            }
+            let len = left.len().min(right.len());
+            if left.split_to(len) != right.split_to(len) {
+                return Ok(None);
+            }
+            match (len, left.is_empty() && right.is_empty()) {
+                (0, true) => return Ok(Some(size)),
+                (0, false) => return Ok(None),
+                _ => size += len as u64,
             }
         }
     }
@@ -182,7 +267,7 @@ impl Uploads<'_> {
 
     /// Files of an earlier run are read to their end first: a power cut may have damaged them, and
     /// damage must not be sent.
-    async fn open_local(&self, txid: Txid) -> Result<(FileName, std::fs::File, Header)> {
+    async fn open_local(&self, txid: Txid) -> Result<Local> {
         let name = FileName::new(TxidRange::single(txid));
         let is_old = Some(txid) <= self.sealed_before;
         let spool = Arc::clone(&self.spool);
@@ -192,7 +277,13 @@ impl Uploads<'_> {
             } else {
                 spool.header(name)?
             };
-            Ok((name, spool.open_file(name)?, header))
+            Ok(Local {
+                name,
+                file: spool.open_file(name)?,
+                size: spool.size(name)?,
+                created_ms: header.timestamp_ms,
+                page_size: header.page_size,
+            })
         })
         .await
     }
@@ -219,7 +310,7 @@ impl Uploads<'_> {
     }
 
     /// A snapshot that fails is not lost work to grieve for: the policy asks again.
-    async fn send_snapshots(&self, mut snapshots: mpsc::Receiver<PermittedSnapshot>) {
+    async fn send_snapshots(&self, mut snapshots: mpsc::Receiver<PermittedSnapshot>) -> Result<()> {
         while let Some(PermittedSnapshot {
             snapshot,
             permit,
@@ -228,7 +319,7 @@ impl Uploads<'_> {
         {
             let txid = snapshot.txid;
             let sent = tokio::select! {
-                sent = put_snapshot(self.replica, snapshot) => sent,
+                sent = self.send_snapshot(snapshot) => sent,
                 _ = give_up => Err(Error::unavailable(
                     "the store takes it too slowly, and meanwhile the log cannot be emptied",
                 )),
@@ -238,7 +329,14 @@ impl Uploads<'_> {
                     tracing::info!(%txid, bytes = file.size, "snapshot durable");
                     self.shared.added(file);
                 }
-                Err(error) => tracing::warn!(%txid, %error, "snapshot failed; it is tried again"),
+                Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%txid, %error, "snapshot failed; it is tried again");
+                    if error.kind() == ErrorKind::Conflict {
+                        // It is there already, and was not listed.
+                        self.shared.forget_catalogue();
+                    }
+                }
             }
             drop(permit);
             self.shared.update(|marks| marks.snapshot_running = false);
@@ -246,6 +344,41 @@ impl Uploads<'_> {
         // The files decide when everything is sent.
         std::future::pending().await
     }
+
+    /// Every file that ends with a transaction must hold one and the same state. Which one that is,
+    /// whoever creates the file of that transaction in level 0 decides; the snapshot waits for it.
+    async fn send_snapshot(&self, snapshot: Snapshot) -> Result<ReplicaFile> {
+        // With another page size the snapshot is what goes first.
+        if self.shared.marks().page_size_changed.is_some() {
+            self.ownership.check().await?;
+            return put_snapshot(self.replica, snapshot).await;
+        }
+        let mut durable = self.shared.subscribe_durable();
+        let reached = durable.wait_for(|durable| durable.txid >= Some(snapshot.txid));
+        match tokio::time::timeout(SNAPSHOT_WAIT, reached).await {
+            Err(_) => {
+                return Err(Error::unavailable(format!(
+                    "{} is not durable yet",
+                    snapshot.txid
+                )));
+            }
+            Ok(reached) => reached.map_err(|_| Error::internal("the database is gone"))?,
+        };
+        self.ownership.check_if_old().await?;
+        put_snapshot(self.replica, snapshot).await
+    }
+}
+
+/// The next bytes of a body; none at its end.
+async fn next_piece(body: &mut Body) -> Result<Bytes> {
+    while let Some(piece) = body.next().await {
+        let piece = piece
+            .map_err(|error| Error::unavailable("cannot compare a file").with_source(error))?;
+        if !piece.is_empty() {
+            return Ok(piece);
+        }
+    }
+    Ok(Bytes::new())
 }
 
 async fn put_snapshot(replica: &Replica, snapshot: Snapshot) -> Result<ReplicaFile> {

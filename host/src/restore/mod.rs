@@ -9,6 +9,7 @@ mod bounds;
 mod feed;
 mod fetch;
 mod follow;
+mod head;
 mod image;
 mod integrity;
 mod output;
@@ -32,6 +33,7 @@ use crate::{Error, Result};
 pub use bounds::{check_timestamp, check_timestamp_bounds};
 use feed::Feed;
 pub use follow::{AppliedFn, FollowOptions, follow};
+pub use head::{check_reaches, expected_txid};
 use image::Image;
 pub use integrity::IntegrityCheck;
 use output::Output;
@@ -56,6 +58,8 @@ pub struct RestoreOptions {
     pub target: Target,
     /// Moves what is in the way aside, to `<output>.before-restore-<time>`, instead of refusing.
     pub force: bool,
+    /// Restores what there is if the newest files of the replica are missing, instead of refusing.
+    pub allow_missing_tail: bool,
     /// What SQLite checks before the database gets its name.
     pub integrity_check: IntegrityCheck,
     /// Called after each piece that was read.
@@ -87,6 +91,7 @@ impl RestoreOptions {
             output: output.into(),
             target: Target::Latest,
             force: false,
+            allow_missing_tail: false,
             integrity_check: IntegrityCheck::None,
             progress: None,
         }
@@ -99,6 +104,7 @@ impl fmt::Debug for RestoreOptions {
             .field("output", &self.output)
             .field("target", &self.target)
             .field("force", &self.force)
+            .field("allow_missing_tail", &self.allow_missing_tail)
             .field("integrity_check", &self.integrity_check)
             .finish_non_exhaustive()
     }
@@ -120,6 +126,9 @@ pub struct Restored {
     /// Where a file starts that belongs to the target and that no chain of files reaches; see
     /// [`Plan::unreachable`].
     pub unreachable: Option<Txid>,
+    /// The last transaction that the writer of the replica knew to be durable, if the newest state
+    /// was asked for. The database ends before it only if a missing tail was allowed.
+    pub expected_txid: Option<Txid>,
     /// Where the files went that were in the way.
     pub moved_aside: Vec<PathBuf>,
 }
@@ -155,16 +164,25 @@ async fn restore_for(
     let options = Arc::new(options);
     let mut replans_left = REPLANS_MAX;
     loop {
+        let expected = expected_txid(replica, options.target).await?;
         let plan = match purpose {
             Purpose::Use => plan_restore(replica, options.target).await?,
             Purpose::Follow => RestorePlan::Ltx(plan_only(replica, options.target).await?),
         };
+        if !options.allow_missing_tail {
+            check_reaches(replica, &plan, expected)?;
+        }
         match restore_plan(replica, &options, plan, purpose).await {
             Err(FetchError::Gone(error)) if replans_left > 0 => {
                 tracing::warn!(%error, "planning the restore again");
                 replans_left -= 1;
             }
-            done => return Ok(done?),
+            done => {
+                return Ok(Restored {
+                    expected_txid: expected,
+                    ..done?
+                });
+            }
         }
     }
 }
@@ -206,6 +224,7 @@ fn build(
         size: 0,
         files: plan.file_count(),
         unreachable: None,
+        expected_txid: None,
         moved_aside: Vec::new(),
     };
     match plan {

@@ -6,12 +6,14 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, File, OpenOptions, OpenOptionsExt};
 use lockkeeper_ltx::{FileName, Header, Pgno, ReadError, Reader, Txid, TxidRange};
 use rustix::fs::{Mode, fchmod};
 
+use crate::lock::StateLock;
 use crate::{Error, ErrorKind, Result};
 
 const FOLDER: &str = "ltx/0";
@@ -22,6 +24,8 @@ pub(crate) struct Spool {
     meta: PathBuf,
     path: PathBuf,
     dir: Dir,
+    /// Nobody else may use the directory before the last user of this is gone.
+    lock: Option<Arc<StateLock>>,
 }
 
 /// A sealed file.
@@ -79,9 +83,16 @@ impl Spool {
                 meta: meta.to_owned(),
                 path,
                 dir,
+                lock: None,
             }),
             Err(error) => Err(failed("open", &path, error)),
         }
+    }
+
+    /// Keeps the lock of the state directory for as long as this is used.
+    pub(crate) fn with_lock(mut self, lock: Arc<StateLock>) -> Self {
+        self.lock = Some(lock);
+        self
     }
 
     /// The state directory of the database.

@@ -4,10 +4,14 @@
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Body, Store, body_from_bytes};
+use super::{Body, Expected, SMALL_LEN_MAX, Store, body_from_bytes};
+use crate::ErrorKind;
 
 /// Larger than one part of an upload and one piece of a read.
 const LARGE_LEN: usize = 6 * 1024 * 1024 + 17;
+
+/// Writers that meet at one key.
+const WRITERS: u8 = 4;
 
 /// When the objects of the checks were made.
 const TIME_MS: i64 = 1_795_449_658_764;
@@ -25,6 +29,9 @@ pub async fn conformance(store: &dyn Store) {
     broken_bodies(store).await;
     keys_that_lead_elsewhere(store).await;
     what_was_deleted(store).await;
+    objects_are_created_once(store).await;
+    small_objects_change_as_expected(store).await;
+    one_of_many_writers_wins(store).await;
 }
 
 /// A folder that does not exist is empty.
@@ -131,6 +138,81 @@ async fn what_was_deleted(store: &dyn Store) {
     store.delete("ltx/0/b").await.unwrap();
     assert!(store.get("ltx/0/b", 0).await.unwrap().is_none());
     assert_eq!(store.list("ltx/0").await.unwrap().len(), 1);
+}
+
+/// A second write is a conflict and changes nothing, whatever its size; after a deletion it is a
+/// first one.
+async fn objects_are_created_once(store: &dyn Store) {
+    for first in [b"first".to_vec(), large()] {
+        let put = |content: Vec<u8>| store.put("once", TIME_MS, body_from_bytes(content));
+        put(first.clone()).await.unwrap();
+        for second in [b"other".to_vec(), first.clone(), large()] {
+            let error = put(second).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        }
+        assert!(read(store, "once", 0).await == first);
+        store.delete("once").await.unwrap();
+    }
+    assert_eq!(store.folders("").await.unwrap(), ["ltx"]);
+}
+
+/// A small object is written only over what the writer knows.
+async fn small_objects_change_as_expected(store: &dyn Store) {
+    let put = |text: &'static str, expected| store.put_if("small", text.into(), expected);
+    let conflicts = async |text, expected| {
+        let error = put(text, expected).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    };
+    assert!(store.get_small("small").await.unwrap().is_none());
+    let one = put("one", Expected::Absent).await.unwrap();
+    conflicts("again", Expected::Absent).await;
+    let (bytes, found) = store.get_small("small").await.unwrap().unwrap();
+    assert_eq!((&bytes[..], &found), (&b"one"[..], &one));
+    let two = put("second", Expected::Version(&one)).await.unwrap();
+    conflicts("third", Expected::Version(&one)).await;
+    assert_eq!(read(store, "small", 0).await, b"second");
+    store.delete("small").await.unwrap();
+    conflicts("third", Expected::Version(&two)).await;
+    assert!(store.get_small("small").await.unwrap().is_none());
+    let too_much = Bytes::from(vec![0; SMALL_LEN_MAX + 1]);
+    let refused = store.put_if("small", too_much, Expected::Absent).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    store
+        .put("wide", TIME_MS, body_from_bytes(large()))
+        .await
+        .unwrap();
+    let refused = store.get_small("wide").await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Corrupt);
+    store.delete("wide").await.unwrap();
+}
+
+/// Of writers that meet, one wins and each of the others is told.
+async fn one_of_many_writers_wins(store: &dyn Store) {
+    if !store.excludes_races(1) {
+        return;
+    }
+    let created = (0..WRITERS).map(|n| store.put("race", TIME_MS, body_from_bytes(vec![n; 9])));
+    let created = futures::future::join_all(created).await;
+    let winners: Vec<u8> = winners(created.iter().map(Result::is_ok));
+    assert_eq!(winners.len(), 1);
+    assert_eq!(read(store, "race", 0).await, [winners[0]; 9]);
+    let (_, version) = store.get_small("race").await.unwrap().unwrap();
+    let swapped = (0..WRITERS).map(|n| {
+        let expected = Expected::Version(&version);
+        store.put_if("race", vec![n; 8].into(), expected)
+    });
+    let swapped = futures::future::join_all(swapped).await;
+    let winners: Vec<u8> = self::winners(swapped.iter().map(Result::is_ok));
+    assert_eq!(winners.len(), 1);
+    assert_eq!(read(store, "race", 0).await, [winners[0]; 8]);
+    store.delete("race").await.unwrap();
+}
+
+fn winners(won: impl Iterator<Item = bool>) -> Vec<u8> {
+    (0..)
+        .zip(won)
+        .filter_map(|(n, won)| won.then_some(n))
+        .collect()
 }
 
 /// Bytes that differ from place to place.

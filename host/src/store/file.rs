@@ -4,22 +4,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, PermissionsExt as _};
 use futures::StreamExt as _;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
+use super::condition::{check_small, too_large};
 use super::key::{self, Key};
 use super::replica::{PIECE_LEN, read_piece};
-use super::{Body, ObjectInfo, Store, body_from_bytes, body_from_file};
+use super::swap::{self, Swapped};
+use super::{Body, Expected, ObjectInfo, SMALL_LEN_MAX, Store, Version};
+use super::{body_from_bytes, body_from_file};
 use crate::{Error, Result};
 
 /// Mode of every file: a replica holds what the database holds.
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 /// Mode of every folder made here.
 const FOLDER_MODE: u32 = 0o700;
 /// Ends the name of a file that is not complete. Litestream skips such names as well.
 const TMP_SUFFIX: &str = ".tmp";
+/// How often, and how soon, a small object is written again that another process is writing. It
+/// takes that process two syncs of the disk.
+const SWAP_TRIES: u32 = 100;
+const SWAP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Objects as files below one folder.
 ///
@@ -82,8 +91,61 @@ impl Store for FileStore {
                 .blocking(what.clone(), move |_| object.write(&piece?))
                 .await?;
         }
-        self.blocking(what, move |_| object.keep(key.name(), created_ms))
-            .await
+        let taken = key.clone();
+        self.blocking(what, move |_| {
+            object.keep(key.name(), created_ms, Publish::Creating)
+        })
+        .await?
+        .ok_or_else(|| exists(&taken, self))
+    }
+
+    async fn put_if(&self, key: &str, bytes: Bytes, expected: Expected<'_>) -> Result<Version> {
+        let key = Key::parse(key)?;
+        check_small(&key, bytes.len())?;
+        for _ in 0..SWAP_TRIES {
+            let (place, bytes) = (key.clone(), bytes.clone());
+            let wanted = match expected {
+                Expected::Absent => None,
+                Expected::Version(version) => Some(version.clone()),
+            };
+            let swapped = self.blocking(format!("write {key}"), move |root| {
+                let expected = wanted.as_ref().map_or(Expected::Absent, Expected::Version);
+                swap::swap(some_folder(root, &place)?, place.name(), &bytes, expected)
+            });
+            match swapped.await? {
+                Swapped::Done(version) => return Ok(version),
+                Swapped::Conflict => return Err(exists(&key, self)),
+                Swapped::Busy => tokio::time::sleep(SWAP_PAUSE).await,
+            }
+        }
+        let text = format!(
+            "another process has been writing {key} in {} for too long",
+            self.root.display()
+        );
+        Err(Error::unavailable(text))
+    }
+
+    async fn get_small(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        let key = Key::parse(key)?;
+        let place = key.clone();
+        let read = self.blocking(format!("read {key}"), move |root| {
+            match open_folder(root, place.folder())? {
+                Some(folder) => swap::read(&folder, place.name()),
+                None => Ok(None),
+            }
+        });
+        let Some(bytes) = read.await? else {
+            return Ok(None);
+        };
+        if bytes.len() > SMALL_LEN_MAX {
+            return Err(too_large(&key));
+        }
+        let version = swap::version(&bytes);
+        Ok(Some((bytes, version)))
+    }
+
+    fn excludes_races(&self, _size: u64) -> bool {
+        true
     }
 
     async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {
@@ -141,8 +203,17 @@ impl Store for FileStore {
     }
 }
 
+/// How a new file gets its final name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Publish {
+    /// Unless there is a file of that name.
+    Creating,
+    /// In place of the file of that name.
+    Replacing,
+}
+
 /// A new file that is removed when dropped.
-struct NewObject {
+pub(super) struct NewObject {
     folder: Dir,
     name: String,
     file: fs::File,
@@ -151,16 +222,13 @@ struct NewObject {
 
 impl NewObject {
     fn create(root: &Path, key: &Key) -> io::Result<Self> {
-        let folder = match open_folder(root, key.folder())? {
-            Some(folder) => folder,
-            None => {
-                make_root(root)?;
-                make_folder(open_root(root)?, key.folder())?
-            }
-        };
+        Self::create_in(some_folder(root, key)?, key.name())
+    }
+
+    pub(super) fn create_in(folder: Dir, name: &str) -> io::Result<Self> {
         // The name is random so that nobody can prepare a link there, and two writers of one key
         // do not meet.
-        let name = format!("{}.{:016x}{TMP_SUFFIX}", key.name(), rand::random::<u64>());
+        let name = format!("{name}.{:016x}{TMP_SUFFIX}", rand::random::<u64>());
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(FILE_MODE);
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
@@ -175,20 +243,32 @@ impl NewObject {
         Ok(object)
     }
 
-    fn write(mut self, bytes: &[u8]) -> io::Result<Self> {
+    pub(super) fn write(mut self, bytes: &[u8]) -> io::Result<Self> {
         self.file.write_all(bytes)?;
         self.size += bytes.len() as u64;
         Ok(self)
     }
 
-    /// Gives the file its final name, with everything safe on the disk.
-    fn keep(mut self, name: &str, created_ms: i64) -> io::Result<u64> {
+    /// Gives the file its final name, with everything safe on the disk. `None` if the name is
+    /// taken.
+    pub(super) fn keep(
+        mut self,
+        name: &str,
+        created_ms: i64,
+        publish: Publish,
+    ) -> io::Result<Option<u64>> {
         self.file.set_modified(from_unix_ms(created_ms)?)?;
         self.file.sync_all()?;
-        self.folder.rename(&self.name, &self.folder, name)?;
+        match publish {
+            Publish::Replacing => self.folder.rename(&self.name, &self.folder, name)?,
+            Publish::Creating if !rename_unless_taken(&self.folder, &self.name, name)? => {
+                return Ok(None);
+            }
+            Publish::Creating => {}
+        }
         self.name.clear();
         sync_dir(&self.folder)?;
-        Ok(self.size)
+        Ok(Some(self.size))
     }
 }
 
@@ -201,16 +281,44 @@ impl Drop for NewObject {
     }
 }
 
+/// Renames a file; `false` if the new name is taken.
+fn rename_unless_taken(folder: &Dir, from: &str, to: &str) -> io::Result<bool> {
+    match renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // Network file systems know links, but not this.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_unless_taken(folder, from, to),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Renames a file by a second name for it; `false` if the new name is taken.
+fn link_unless_taken(folder: &Dir, from: &str, to: &str) -> io::Result<bool> {
+    match folder.hard_link(from, folder, to) {
+        Ok(()) => folder.remove_file(from).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn open_object(root: &Path, key: &Key, offset: u64) -> io::Result<Option<fs::File>> {
     let Some(folder) = open_folder(root, key.folder())? else {
         return Ok(None);
     };
+    let Some(mut file) = open_object_in(&folder, key.name())? else {
+        return Ok(None);
+    };
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(Some(file))
+}
+
+pub(super) fn open_object_in(folder: &Dir, name: &str) -> io::Result<Option<fs::File>> {
     let mut options = OpenOptions::new();
     // Opening a pipe would wait for a writer.
     options
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-    let mut file = match folder.open_with(key.name(), &options) {
+    let file = match folder.open_with(name, &options) {
         Ok(file) => file.into_std(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
@@ -218,7 +326,6 @@ fn open_object(root: &Path, key: &Key, offset: u64) -> io::Result<Option<fs::Fil
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    file.seek(SeekFrom::Start(offset))?;
     Ok(Some(file))
 }
 
@@ -291,6 +398,17 @@ fn open_folder(root: &Path, parts: &[String]) -> io::Result<Option<Dir>> {
     }
 }
 
+/// The folder of an object, which is made if it does not exist.
+fn some_folder(root: &Path, key: &Key) -> io::Result<Dir> {
+    match open_folder(root, key.folder())? {
+        Some(folder) => Ok(folder),
+        None => {
+            make_root(root)?;
+            make_folder(open_root(root)?, key.folder())
+        }
+    }
+}
+
 /// Makes the root and every folder above it that does not exist.
 fn make_root(root: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = root
@@ -354,7 +472,30 @@ fn to_unix_ms(time: SystemTime) -> i64 {
     }
 }
 
+fn exists(key: &Key, store: &FileStore) -> Error {
+    let place = store.root.display();
+    Error::conflict(format!("{key} in {place} is not what was expected there"))
+}
+
 async fn join<T>(task: tokio::task::JoinHandle<T>) -> Result<T> {
     task.await
         .map_err(|e| Error::internal("a file operation stopped").with_source(e))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_renames_that_spare_files_is_served_by_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = open_root(dir.path()).unwrap();
+        folder.write("new", "new").unwrap();
+        assert!(link_unless_taken(&folder, "new", "name").unwrap());
+        assert!(!folder.exists("new"));
+        folder.write("newer", "newer").unwrap();
+        assert!(!link_unless_taken(&folder, "newer", "name").unwrap());
+        assert_eq!(folder.read_to_string("name").unwrap(), "new");
+    }
 }

@@ -1,11 +1,13 @@
 //! Where replicas live.
 
+mod condition;
 mod conformance;
 mod file;
 mod key;
 mod object;
 mod reading;
 mod replica;
+mod swap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use futures::stream::BoxStream;
 
 use crate::Result;
 
+pub use condition::{Expected, SMALL_LEN_MAX, Version};
 #[doc(hidden)]
 pub use conformance::conformance;
 pub use file::FileStore;
@@ -25,6 +28,22 @@ pub use replica::{Layout, Replica, body_from_bytes, body_from_file};
 /// Bytes on their way to or from a store.
 pub type Body = BoxStream<'static, std::io::Result<Bytes>>;
 
+/// Reads what is left of an object if it is at most `max` bytes; else `None`.
+pub(crate) async fn collect_up_to(mut body: Body, max: usize) -> Result<Option<Vec<u8>>> {
+    use futures::StreamExt as _;
+    let mut all = Vec::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| {
+            crate::Error::unavailable("an object of the replica broke off").with_source(error)
+        })?;
+        if all.len() + piece.len() > max {
+            return Ok(None);
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(Some(all))
+}
+
 /// One object of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ObjectInfo {
@@ -36,12 +55,31 @@ pub struct ObjectInfo {
     pub created_ms: i64,
 }
 
-/// A place that keeps objects below one root. Objects are created once and never changed.
+/// A place that keeps objects below one root. Objects are created once and never changed, but for
+/// those of [`Store::put_if`].
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
-    /// Writes an object; it is complete and safe on its medium when this returns, or absent.
+    /// Creates an object; it is complete and safe on its medium when this returns, or absent.
     /// Returns its size in bytes.
+    ///
+    /// [`crate::ErrorKind::Conflict`] if there is one already, which stays as it is. It may be the
+    /// one of an earlier call of which only the answer was lost.
     async fn put(&self, key: &str, created_ms: i64, body: Body) -> Result<u64>;
+
+    /// Writes a small object if it is as `expected`, and returns its new version.
+    ///
+    /// [`crate::ErrorKind::Conflict`] if it is not, which may be due to an earlier call of which
+    /// only the answer was lost; [`crate::ErrorKind::Invalid`] above [`SMALL_LEN_MAX`].
+    async fn put_if(&self, key: &str, bytes: Bytes, expected: Expected<'_>) -> Result<Version>;
+
+    /// Reads a small object with its version; `None` if there is none.
+    ///
+    /// [`crate::ErrorKind::Corrupt`] if it is larger than [`SMALL_LEN_MAX`].
+    async fn get_small(&self, key: &str) -> Result<Option<(Bytes, Version)>>;
+
+    /// Whether the conditions hold when two writers meet. Where the medium knows no conditions, the
+    /// store looks before it writes, and a writer in between is not seen.
+    fn excludes_races(&self, size: u64) -> bool;
 
     /// Reads an object from `offset` to its end; `None` if there is none.
     async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>>;

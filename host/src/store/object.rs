@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -8,11 +9,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _,
-    PutMultipartOptions, PutOptions, PutPayload,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, UpdateVersion,
 };
 
+use super::condition::{check_small, too_large};
 use super::key::{self, Key};
-use super::{Body, ObjectInfo, Store};
+use super::{Body, Expected, ObjectInfo, SMALL_LEN_MAX, Store, Version};
 use crate::{Error, Result};
 
 /// Name of the metadata that holds the creation time, as Litestream writes it.
@@ -26,9 +28,14 @@ const HEADS_MAX: usize = 16;
 ///
 /// The creation time is kept in the metadata `litestream-timestamp`. Listings do not carry
 /// metadata, so [`Store::list`] asks for that of each object.
+///
+/// Conditions are left to the store. Where it has none, and for objects of several parts, on which
+/// S3 takes none, the adapter looks before it writes.
 pub struct ObjectStoreAdapter {
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// Turns true when the store says that it has no conditions.
+    is_unconditional: AtomicBool,
 }
 
 impl ObjectStoreAdapter {
@@ -42,6 +49,7 @@ impl ObjectStoreAdapter {
         Ok(Self {
             store,
             root: parse_path(&root)?,
+            is_unconditional: AtomicBool::new(false),
         })
     }
 
@@ -92,19 +100,84 @@ impl ObjectStoreAdapter {
         first: Bytes,
         body: Body,
     ) -> Result<u64> {
+        if self.find(path).await?.is_some() {
+            return Err(exists(path));
+        }
         let options = PutMultipartOptions {
             attributes,
             ..PutMultipartOptions::default()
         };
         let upload = self.store.put_multipart_opts(path, options).await;
         let mut upload = upload.map_err(|e| failed("write", path, e))?;
-        let sent = send_parts(upload.as_mut(), path, first, body).await;
+        let sent = async {
+            let size = send_parts(upload.as_mut(), path, first, body).await?;
+            if self.find(path).await?.is_some() {
+                return Err(exists(path));
+            }
+            let completed = upload.complete().await;
+            completed.map_err(|e| failed("write", path, e))?;
+            Ok(size)
+        };
+        let sent = sent.await;
         if sent.is_err() {
             // The first failure is the one to report; the store forgets parts by its own rules.
             let _ = upload.abort().await;
         }
         sent
     }
+
+    async fn find(&self, path: &Path) -> Result<Option<ObjectMeta>> {
+        match self.store.head(path).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed("look for", path, e)),
+        }
+    }
+
+    /// Writes in one request, if what is there is as expected.
+    async fn put_expecting(
+        &self,
+        path: &Path,
+        bytes: Bytes,
+        attributes: Attributes,
+        expected: Expected<'_>,
+    ) -> Result<PutResult> {
+        let put = |mode, attributes| {
+            let options = PutOptions {
+                mode,
+                attributes,
+                ..PutOptions::default()
+            };
+            self.store
+                .put_opts(path, PutPayload::from(bytes.clone()), options)
+        };
+        let mode = match expected {
+            Expected::Absent => PutMode::Create,
+            Expected::Version(version) => PutMode::Update(UpdateVersion {
+                e_tag: version.tag.clone(),
+                version: version.number.clone(),
+            }),
+        };
+        match put(mode, attributes.clone()).await {
+            Err(
+                object_store::Error::NotImplemented { .. }
+                | object_store::Error::NotSupported { .. },
+            ) => {}
+            put => return put.map_err(|e| failed("write", path, e)),
+        }
+        self.is_unconditional.store(true, Ordering::Relaxed);
+        let found = self.find(path).await?;
+        let found = found.map(|meta| version(meta.e_tag, meta.version));
+        if !expected.is_met(found.as_ref()) {
+            return Err(exists(path));
+        }
+        let put = put(PutMode::Overwrite, attributes).await;
+        put.map_err(|e| failed("write", path, e))
+    }
+}
+
+fn version(tag: Option<String>, number: Option<String>) -> Version {
+    Version { tag, number }
 }
 
 async fn send_parts(
@@ -121,10 +194,6 @@ async fn send_parts(
         sent.map_err(|e| failed("write", path, e))?;
         part = read_part(&mut body, path).await?;
     }
-    upload
-        .complete()
-        .await
-        .map_err(|e| failed("write", path, e))?;
     Ok(size)
 }
 
@@ -155,16 +224,41 @@ impl Store for ObjectStoreAdapter {
             return self.put_large(&path, attributes, first, body).await;
         }
         let size = first.len() as u64;
-        let options = PutOptions {
-            attributes,
-            ..PutOptions::default()
-        };
-        let put = self
-            .store
-            .put_opts(&path, PutPayload::from(first), options)
-            .await;
-        put.map_err(|e| failed("write", &path, e))?;
+        self.put_expecting(&path, first, attributes, Expected::Absent)
+            .await?;
         Ok(size)
+    }
+
+    async fn put_if(&self, key: &str, bytes: Bytes, expected: Expected<'_>) -> Result<Version> {
+        let key = Key::parse(key)?;
+        check_small(&key, bytes.len())?;
+        let path = self.path(&key.to_string())?;
+        let put = self.put_expecting(&path, bytes, Attributes::default(), expected);
+        let put = put.await?;
+        Ok(version(put.e_tag, put.version))
+    }
+
+    async fn get_small(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        let key = Key::parse(key)?;
+        let path = self.path(&key.to_string())?;
+        let found = match self.store.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(failed("read", &path, e)),
+        };
+        if found.meta.size > SMALL_LEN_MAX as u64 {
+            return Err(too_large(&key));
+        }
+        let version = version(found.meta.e_tag.clone(), found.meta.version.clone());
+        let bytes = found.bytes().await;
+        Ok(Some((
+            bytes.map_err(|e| failed("read", &path, e))?,
+            version,
+        )))
+    }
+
+    fn excludes_races(&self, size: u64) -> bool {
+        size < PART_LEN as u64 && !self.is_unconditional.load(Ordering::Relaxed)
     }
 
     async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {
@@ -255,6 +349,14 @@ fn attributes(created_ms: i64) -> Result<Attributes> {
         .collect())
 }
 
+fn exists(path: &Path) -> Error {
+    Error::conflict(format!("{path} is not what was expected there"))
+}
+
 fn failed(what: &str, path: &Path, source: object_store::Error) -> Error {
+    use object_store::Error::{AlreadyExists, Precondition};
+    if matches!(source, AlreadyExists { .. } | Precondition { .. }) {
+        return exists(path).with_source(source);
+    }
     Error::unavailable(format!("cannot {what} {path}")).with_source(source)
 }

@@ -46,8 +46,10 @@ pub(crate) fn ltx_of<'a>(
     bytes
 }
 
+/// Makes a file of a replica, in place of one that is there.
 pub(crate) async fn put(replica: &Replica, level: u8, name: FileName, bytes: Vec<u8>) {
     let level = Level::new(level).unwrap();
+    replica.delete(level, name).await.unwrap();
     let created_ms = name.range().max().get().cast_signed();
     let put = replica.put(level, name, created_ms, body_from_bytes(bytes));
     put.await.unwrap();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockkeeper::restore::{
     FollowOptions, IntegrityCheck, Progress, ProgressFn, RestoreOptions, RestorePlan, Restored,
-    Target, follow, has_backup, plan_restore, restore,
+    Target, check_reaches, expected_txid, follow, has_backup, plan_restore, restore,
 };
 use lockkeeper::store::Replica;
 use serde_json::json;
@@ -37,6 +37,9 @@ pub(crate) struct Restore {
     /// Move a database that is in the way aside
     #[arg(long)]
     force: bool,
+    /// Restore what there is if the newest files of the replica are missing
+    #[arg(long)]
+    allow_missing_tail: bool,
     /// Do nothing, and succeed, if the database exists
     #[arg(long)]
     if_db_not_exists: bool,
@@ -82,6 +85,7 @@ impl Restore {
         let options = RestoreOptions {
             target,
             force: self.force,
+            allow_missing_tail: self.allow_missing_tail,
             integrity_check,
             progress: progress_bar(),
             ..RestoreOptions::new(&output)
@@ -92,7 +96,11 @@ impl Restore {
                 return Ok(());
             }
             if self.dry_run {
+                let expected = expected_txid(&replica, target).await?;
                 let plan = plan_restore(&replica, target).await?;
+                if !self.allow_missing_tail {
+                    check_reaches(&replica, &plan, expected)?;
+                }
                 return self.show(&replica, &output, &plan);
             }
             if self.follow {
@@ -196,8 +204,12 @@ impl Restore {
                 restored.txid
             );
         }
+        if let Some(expected) = restored.expected_txid.filter(|txid| restored.txid < *txid) {
+            eprintln!("Warning: {expected} was durable, but the replica has lost it");
+        }
         if self.json {
             let value = json!({
+                "expected_txid": restored.expected_txid.map(|txid| txid.to_string()),
                 "db_path": output,
                 "replica": replica.to_string(),
                 "txid": restored.txid.to_string(),

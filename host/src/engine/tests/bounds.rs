@@ -1,50 +1,26 @@
 //! What may hold up replication, and for how long.
 
-use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use lockkeeper_ltx::Txid;
 
+use super::hooked::{Fate, Hooked};
 use super::*;
-use crate::Result;
-use crate::store::{Body, FileStore, Layout, ObjectInfo, Store};
 
-/// A store that never takes the first `stalls` snapshots to their end.
-#[derive(Debug)]
-struct Slow {
-    store: FileStore,
-    stalls: std::sync::atomic::AtomicU32,
-}
-
-#[async_trait]
-impl Store for Slow {
-    async fn put(&self, key: &str, created_ms: i64, body: Body) -> Result<u64> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let take = |left: u32| left.checked_sub(1);
-        let is_snapshot = key.starts_with("ltx/9/");
-        if is_snapshot && self.stalls.fetch_update(Relaxed, Relaxed, take).is_ok() {
-            std::future::pending::<()>().await;
-        }
-        self.store.put(key, created_ms, body).await
-    }
-
-    async fn get(&self, key: &str, offset: u64) -> Result<Option<Body>> {
-        self.store.get(key, offset).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
-        self.store.list(prefix).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        self.store.folders(prefix).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<()> {
-        self.store.delete(key).await
-    }
-
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
+/// A replica that never takes the first snapshot to its end.
+fn slow(dir: &Path) -> Replica {
+    let replica = Replica::file(dir.join("replica")).unwrap();
+    let is_first = AtomicBool::new(true);
+    let store = Hooked::new(&replica, true, move |key| {
+        let stalls = key.starts_with("ltx/9/") && is_first.swap(false, Ordering::Relaxed);
+        Box::pin(async move {
+            if stalls {
+                std::future::pending::<()>().await;
+            }
+            Fate::Done
+        })
+    });
+    store.replica()
 }
 
 /// Commits until something is so.
@@ -69,13 +45,9 @@ async fn write_until(
 async fn a_snapshot_that_its_store_takes_too_slowly_is_given_up_and_made_from_files() {
     const LOG_PAGES: u32 = 200;
     let (dir, app) = fixture();
-    let store = Slow {
-        store: FileStore::open(dir.path().join("replica")).unwrap(),
-        stalls: 1.into(),
-    };
-    let replica = Replica::new(Arc::new(store), Layout::Standard);
+    let replica = slow(dir.path());
     let keeper = start(dir.path(), |settings| {
-        settings.replica.place = ReplicaPlace::Made(replica);
+        settings.replica.place = ReplicaPlace::Given(replica);
         settings.monitor_interval = Duration::from_millis(5);
         settings.life.l0_retention_check = Duration::from_millis(20);
         settings.truncate_pages = LOG_PAGES;
