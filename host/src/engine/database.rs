@@ -294,8 +294,9 @@ impl Database {
             let command = tokio::select! {
                 biased;
                 () = std::future::ready(()), if stop.is_asked() => Some(Command::Stop),
-                command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
+                // Before commands: whoever asks all the time must not keep a checkpoint waiting.
                 () = tokio::time::sleep_until(next) => None,
+                command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
                 // While commits are batched, more of them change nothing.
                 () = wake.notified(), if !batching => None,
             };
@@ -328,7 +329,11 @@ impl Database {
                 }
             };
             batching = turn.wait < self.settings.monitor_interval;
-            next = Instant::now() + turn.wait;
+            let after = Instant::now() + turn.wait;
+            next = match kind {
+                TurnKind::Regular => after,
+                TurnKind::Seal => next.min(after),
+            };
             if batching {
                 watch.rest();
             }

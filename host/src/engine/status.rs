@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_core::waiting::Gap;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
@@ -142,6 +143,8 @@ pub(crate) struct Marks {
     pub(crate) needs_from: Option<Txid>,
     in_step_ms: Option<i64>,
     pub(crate) undone: Option<Txid>,
+    /// The hole at which merges stop.
+    pub(crate) gap: Option<Gap>,
     /// What a snapshot must lead past.
     pub(crate) lost: Option<TxidRange>,
     /// The transaction from which on the database has another page size, while no snapshot was sent

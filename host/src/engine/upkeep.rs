@@ -11,6 +11,7 @@ use lockkeeper_core::inventory::{Inventory, ReplicaFile};
 use lockkeeper_core::levels::Levels;
 use lockkeeper_core::live_set::Window;
 use lockkeeper_core::losses;
+use lockkeeper_core::waiting::Gap;
 use lockkeeper_ltx::{Level, PageEncoding};
 use tokio::sync::Semaphore;
 
@@ -159,11 +160,7 @@ impl Upkeep<'_> {
         let mut did_something = false;
         for _ in 0..ROUNDS_MAX {
             let facts = compaction::facts(&self.inventory().await?, &levels, now_ms());
-            for level in &facts.levels {
-                if let Some(gap) = level.waiting.gap {
-                    tracing::warn!(replica = %self.replica, %gap, "cannot merge further");
-                }
-            }
+            self.tell_gap(facts.levels.iter().find_map(|level| level.waiting.gap));
             // Nothing waits: nothing to ask.
             if facts
                 .levels
@@ -240,6 +237,14 @@ impl Upkeep<'_> {
         }
         self.shared.removed(&deletions.files);
         Ok(!deletions.files.is_empty())
+    }
+
+    /// Says once that a level cannot be merged further.
+    fn tell_gap(&self, gap: Option<Gap>) {
+        if let Some(gap) = gap.filter(|_| gap != self.shared.marks().gap) {
+            tracing::warn!(replica = %self.replica, %gap, "cannot merge further");
+        }
+        self.shared.update(|marks| marks.gap = gap);
     }
 
     /// Says once why nothing is deleted. That retention is off was decided, and a replica without a
