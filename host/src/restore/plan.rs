@@ -3,6 +3,7 @@ use std::slice;
 use lockkeeper_core::generations::{self, GenerationPlan, GenerationPlanError};
 use lockkeeper_core::restore::{Plan, PlanError, Target};
 
+use super::head::expected_txid;
 use super::v3;
 use crate::store::Replica;
 use crate::store::Wanted;
@@ -86,6 +87,15 @@ pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePl
         }
     }
     let plan = lockkeeper_core::restore::plan(&files, target);
+    // A replica that has lost everything must not be taken for one that never had anything.
+    if matches!(plan, Err(PlanError::Empty))
+        && let Some(expected) = expected_txid(replica, Target::Latest).await?
+    {
+        return Err(Error::corrupt(format!(
+            "{replica} holds no file that could start a database any more, but {expected} was \
+             durable: its files were deleted"
+        )));
+    }
     plan.map(RestorePlan::Ltx).map_err(|e| refused(replica, e))
 }
 
@@ -98,7 +108,11 @@ pub async fn has_backup(replica: &Replica) -> Result<bool> {
     if !replica.list_all().await?.is_empty() {
         return Ok(true);
     }
-    Ok(!replica.store().folders("generations").await?.is_empty())
+    if !replica.store().folders("generations").await?.is_empty() {
+        return Ok(true);
+    }
+    // It had one: that it is lost is for a restore to say.
+    Ok(expected_txid(replica, Target::Latest).await?.is_some())
 }
 
 /// The LTX files that a restore of `target` would read if the replica holds nothing else; see

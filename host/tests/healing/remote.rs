@@ -113,3 +113,22 @@ async fn a_replica_that_was_emptied_is_filled_again() {
         .await;
     world.assert_heals().await;
 }
+
+#[tokio::test]
+async fn a_replica_that_lost_everything_is_not_taken_for_one_that_never_had_anything() {
+    let mut world = World::new().await;
+    std::fs::remove_dir_all(world.path("replica/ltx")).unwrap();
+    world.app = rusqlite::Connection::open_in_memory().unwrap();
+    std::fs::remove_file(world.path("app.db")).unwrap();
+    std::fs::remove_dir_all(world.path(".app.db-litestream")).unwrap();
+    let started = lockkeeper::Lockkeeper::builder()
+        .config("dbs: [{path: app.db, replica: {path: replica}}]")
+        .base_dir(world.path("."))
+        .restore_if_missing(true)
+        .start()
+        .await;
+    let error = started.err().unwrap();
+    assert_eq!(error.kind(), lockkeeper::ErrorKind::Corrupt);
+    assert!(error.to_string().contains("was durable"), "{error}");
+    assert!(!world.path("app.db").exists());
+}
