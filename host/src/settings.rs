@@ -35,6 +35,8 @@ pub(crate) struct LifeSettings {
     /// How long single transactions are kept after they were merged; zero keeps them.
     pub(crate) l0_retention: Duration,
     pub(crate) l0_retention_check: Duration,
+    /// How often the replica is restored and compared with the database; `None` for never.
+    pub(crate) validation: Option<Duration>,
     /// Whether files are ever deleted from the replica.
     pub(crate) retention: bool,
 }
@@ -49,6 +51,7 @@ impl Default for LifeSettings {
             snapshot_retention: DAY,
             l0_retention: Duration::from_secs(300),
             l0_retention_check: Duration::from_secs(15),
+            validation: None,
             retention: true,
         }
     }

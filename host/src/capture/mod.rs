@@ -178,6 +178,14 @@ impl Capture {
         self.undone
     }
 
+    /// Commits a small change to a table of ours, so that there is a new transaction.
+    pub(crate) fn commit_of_ours(&self) -> Result<()> {
+        let bumped = pin::bump(&self.writer);
+        bumped
+            .map(drop)
+            .map_err(|error| self.failed("write to", error))
+    }
+
     fn came_back_older(&mut self) {
         self.undone = self.last;
         if let Some(txid) = self.last {

@@ -76,7 +76,7 @@ fn holds(before: &WalIndexHeader, after: &WalIndexHeader) -> bool {
 
 /// Commits one small change of our own, which leaves a frame in the log. Returns how long other
 /// writers were kept out.
-fn bump(writer: &Connection) -> rusqlite::Result<Duration> {
+pub(super) fn bump(writer: &Connection) -> rusqlite::Result<Duration> {
     writer.execute_batch("BEGIN IMMEDIATE")?;
     let since = Instant::now();
     let changed = writer.execute_batch(

@@ -267,7 +267,7 @@ impl Sink for Recorded<'_, '_, '_> {
 }
 
 /// Every page of a database of `commit` pages but the lock page, which is never written.
-fn pages_of(commit: u32, page_size: PageSize) -> impl Iterator<Item = Pgno> {
+pub(super) fn pages_of(commit: u32, page_size: PageSize) -> impl Iterator<Item = Pgno> {
     let lock_page = page_size.lock_page();
     (1..=commit)
         .filter_map(Pgno::new)

@@ -7,6 +7,7 @@ use super::encode::{Sink, encode};
 use super::image::Image;
 use super::log::{FrameMap, LogFile, Position};
 use super::pin::Pin;
+use super::seal::pages_of;
 use super::{Capture, connection};
 use crate::{Error, Result};
 
@@ -54,6 +55,31 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Passes on every page but the lock page, in ascending order.
+    pub(crate) fn pages(&self, sink: &mut dyn FnMut(Pgno, &[u8]) -> Result<()>) -> Result<()> {
+        let image = Image {
+            pin: self.pin.connection(),
+            log: &self.log,
+            frames: &self.frames,
+            page_size: self.page_size,
+        };
+        let mut page = vec![0; self.page_size.bytes()];
+        for pgno in pages_of(self.commit, self.page_size) {
+            image.read(pgno, &mut page)?;
+            sink(pgno, &page)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// Size of the database, in pages.
+    pub(crate) fn commit(&self) -> u32 {
+        self.commit
+    }
+
     /// Encodes the whole database as one LTX file, in pieces.
     pub(crate) fn write(
         &self,
@@ -62,11 +88,7 @@ impl Snapshot {
     ) -> Result<()> {
         let range = TxidRange::new(Txid::FIRST, self.txid)
             .ok_or_else(|| Error::internal("a snapshot ends before it starts"))?;
-        let lock_page = self.page_size.lock_page();
-        let wanted: Vec<Pgno> = (1..=self.commit)
-            .filter_map(Pgno::new)
-            .filter(|p| *p != lock_page)
-            .collect();
+        let wanted: Vec<Pgno> = pages_of(self.commit, self.page_size).collect();
         let image = Image {
             pin: self.pin.connection(),
             log: &self.log,

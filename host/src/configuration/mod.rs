@@ -262,7 +262,6 @@ impl Configuration {
 
 /// Takes the settings that nothing acts on, and says so: who relies on one must know.
 fn without_effect(top: &mut SettingsReader) -> Result<Vec<Diagnostic>> {
-    let validation = top.duration("validation.interval")?.is_some();
     let heartbeat = top
         .text("heartbeat-url")?
         .is_some_and(|url| !url.is_empty());
@@ -275,19 +274,13 @@ fn without_effect(top: &mut SettingsReader) -> Result<Vec<Diagnostic>> {
         message: format!("`{path}` is not acted on"),
         help: Some(help.into()),
     };
-    let validation = validation.then(|| {
-        warning(
-            "validation.interval",
-            "restore the replica with the command line now and then to prove it",
-        )
-    });
     let heartbeat = heartbeat.then(|| {
         warning(
             "heartbeat-url",
             "let the application report the status of the library to your monitoring",
         )
     });
-    Ok(validation.into_iter().chain(heartbeat).collect())
+    Ok(heartbeat.into_iter().collect())
 }
 
 fn control(top: &mut SettingsReader, base: &Path) -> Result<Option<ControlSettings>> {
@@ -326,6 +319,7 @@ fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
         l0_retention: top
             .duration("l0-retention")?
             .unwrap_or(default.l0_retention),
+        validation: top.duration("validation.interval")?,
         l0_retention_check: top
             .duration("l0-retention-check-interval")?
             .unwrap_or(default.l0_retention_check),
@@ -505,7 +499,7 @@ mod tests {
             .iter()
             .map(|found| (found.severity, found.path.as_str()))
             .collect();
-        let expected = ["validation.interval", "heartbeat-url"];
+        let expected = ["heartbeat-url"];
         assert_eq!(found, expected.map(|path| (Severity::Warning, path)));
     }
 

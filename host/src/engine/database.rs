@@ -15,9 +15,10 @@ use super::ownership::Ownership;
 use super::status::{DatabaseShared, DatabaseState};
 use super::upkeep::Upkeep;
 use super::upload::Uploads;
+use super::verification::Verification;
 use super::watch::LogWatcher;
 use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
-use crate::capture::{Capture, CaptureOptions};
+use crate::capture::{Capture, CaptureOptions, Snapshot};
 use crate::lock::StateLock;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -217,6 +218,7 @@ impl Database {
             self.shared.set_state(DatabaseState::Replicating);
         }
         let (snapshots, snapshot_requests) = mpsc::channel(1);
+        let (verifications, pages) = mpsc::channel(1);
         let (captured, capture_ended) = watch::channel(false);
         let spool = Arc::new(self.open_spool(&lock).await?);
         let uploads = Uploads {
@@ -238,14 +240,29 @@ impl Database {
             encoding: self.encoding,
             long_work: Arc::clone(&self.long_work),
         };
+        let verification = Verification {
+            replica: &self.replica,
+            shared: &self.shared,
+            meta: self.settings.meta_path(),
+            interval: self.settings.life.validation,
+            long_work: Arc::clone(&self.long_work),
+            pages,
+        };
         let uploads = async {
             if remote.is_none() {
                 uploads.reach().await?;
             }
-            look_after(&ownership, &uploads, &upkeep, snapshot_requests).await
+            look_after(
+                &ownership,
+                &uploads,
+                &upkeep,
+                verification,
+                snapshot_requests,
+            )
+            .await
         };
         tokio::pin!(uploads);
-        let capture = self.capture(worker, commands, stop, snapshots);
+        let capture = self.capture(worker, commands, stop, (snapshots, verifications));
         tokio::select! {
             result = &mut uploads => result,
             // The last commits are sealed: what is left is to send them.
@@ -283,7 +300,7 @@ impl Database {
         mut worker: Box<Worker>,
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut Stop,
-        snapshots: mpsc::Sender<PermittedSnapshot>,
+        (snapshots, verifications): (mpsc::Sender<PermittedSnapshot>, mpsc::Sender<Snapshot>),
     ) -> Result<()> {
         let wake = Arc::new(Notify::new());
         let log = log_of(&self.settings.path);
@@ -341,6 +358,10 @@ impl Database {
                 // The channel has room: no second snapshot is taken while one runs.
                 let _ = snapshots.try_send(snapshot);
             }
+            if let Some(pages) = turn.verification {
+                // If it is not waited for any more, nobody needs it.
+                let _ = verifications.try_send(pages);
+            }
             match command {
                 Some(Command::Stop) => return rest(worker).await,
                 Some(Command::Sync(reply)) => {
@@ -385,6 +406,7 @@ async fn look_after(
     ownership: &Ownership,
     uploads: &Uploads<'_>,
     upkeep: &Upkeep<'_>,
+    verification: Verification<'_>,
     snapshots: mpsc::Receiver<PermittedSnapshot>,
 ) -> Result<()> {
     let sent = async {
@@ -394,6 +416,7 @@ async fn look_after(
     tokio::select! {
         result = sent => result,
         result = upkeep.run() => result,
+        result = verification.run() => result,
         result = ownership.keep_noting() => result,
     }
 }

@@ -15,6 +15,8 @@ mod sync;
 mod takeover;
 mod upkeep;
 mod upload;
+mod verification;
+mod waiting;
 mod watch;
 mod worker;
 
@@ -28,9 +30,10 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::directory::find_in_directory;
 pub(crate) use self::fleet::{Common, Fleet, Handle};
-pub use self::status::{ControlState, DatabaseState, DatabaseStatus, LogHeld, Status};
+pub use self::status::{ControlState, DatabaseState, DatabaseStatus, LogHeld, Status, Verified};
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;
+use self::verification::Outcome;
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
 use crate::configuration::Entry;
@@ -145,11 +148,56 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync_database(&self, path: impl AsRef<Path>) -> Result<Synced> {
-        let path = path.as_ref();
-        let handle = self.fleet.find(path).ok_or_else(|| {
-            Error::invalid(format!("the database {} is not replicated", path.display()))
-        })?;
-        handle.sync(Until::Durable).await
+        self.find(path.as_ref())?.sync(Until::Durable).await
+    }
+
+    /// Proves the replica of one database: everything committed now is made durable, the replica is
+    /// restored beside the state of the database, and compared with it page by page.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the replica does not restore to the database: a new snapshot is then made, and
+    /// until it is proven nothing is deleted. `Unavailable` if that could not be found out.
+    /// `Invalid` if no such database is replicated.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the wait, nothing else.
+    pub async fn verify(&self, database: impl AsRef<Path>) -> Result<Verified> {
+        let handle = self.find(database.as_ref())?;
+        let shared = Arc::clone(&handle.shared);
+        let path = handle.path.clone();
+        let synced = handle.sync(Until::Durable).await?;
+        let mut outcomes = shared.ask_for_verification();
+        loop {
+            let ended = || Error::unavailable("replication has stopped");
+            outcomes.changed().await.map_err(|_| ended())?;
+            let outcome = outcomes.borrow_and_update().clone();
+            match outcome {
+                // One that was under way may have begun before the last commits.
+                Some(Outcome::Proven(it)) if Some(it.txid) < synced.spooled => {}
+                Some(Outcome::Proven(verified)) => return Ok(verified),
+                Some(Outcome::Failed(why)) => {
+                    return Err(Error::corrupt(format!(
+                        "the replica of {} does not restore to it: {why}",
+                        path.display()
+                    )));
+                }
+                Some(Outcome::Unknown(why)) => {
+                    return Err(Error::unavailable(format!(
+                        "the replica of {} was not verified: {why}",
+                        path.display()
+                    )));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn find(&self, path: &Path) -> Result<Handle> {
+        let unknown =
+            || Error::invalid(format!("the database {} is not replicated", path.display()));
+        self.fleet.find(path).ok_or_else(unknown)
     }
 
     /// How far each database is.

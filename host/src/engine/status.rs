@@ -10,6 +10,8 @@ use lockkeeper_core::waiting::Gap;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
+use super::verification::Outcome;
+use super::waiting::Waiting;
 use crate::clock;
 use crate::policy::PolicyStats;
 
@@ -74,6 +76,13 @@ pub struct DatabaseStatus {
     pub log_held: Option<LogHeld>,
     /// Why nothing is deleted from the replica at the moment, if retention is on.
     pub deletion_paused: Option<String>,
+    /// The last time the replica was restored and found equal to the database.
+    pub verified: Option<Verified>,
+    /// What the last verification found wrong. A new snapshot is made, and until it is proven
+    /// nothing is deleted.
+    pub verification_failed: Option<String>,
+    /// Since when the oldest commit that is not durable waits, as far as it was noticed.
+    pub waiting_since: Option<SystemTime>,
     /// The last transaction that was durable once, if neither the replica nor the local files had
     /// it when replication began. A file with every page took its place.
     pub head_missing: Option<Txid>,
@@ -84,6 +93,37 @@ pub struct DatabaseStatus {
     /// Transactions that the replica has lost and that are not on the local disk any more, so that
     /// a restore cannot lead past them. A new snapshot will; it is being made.
     pub lost: Option<TxidRange>,
+}
+
+/// A proof that the replica restores to the database.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub struct Verified {
+    /// The transaction that was restored and compared.
+    pub txid: Txid,
+    /// When that was.
+    pub at: SystemTime,
+}
+
+impl DatabaseStatus {
+    /// The age of the oldest commit that is not durable: what would be lost with the machine now.
+    /// Zero if there is none.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        age(self.waiting_since)
+    }
+
+    /// How long ago the replica was proven; `None` if it never was.
+    #[must_use]
+    pub fn verified_age(&self) -> Option<Duration> {
+        self.verified.map(|verified| age(Some(verified.at)))
+    }
+}
+
+fn age(since: Option<SystemTime>) -> Duration {
+    since
+        .and_then(|since| since.elapsed().ok())
+        .unwrap_or_default()
 }
 
 /// A log that cannot be emptied although it is larger than `truncate-page-n` allows.
@@ -133,6 +173,14 @@ pub(crate) struct Marks {
     pub(crate) snapshot_given_up: bool,
     /// Why a snapshot is to be made from files of the replica now.
     pub(crate) snapshot_from_files: Option<String>,
+    /// A verification waits for the pages of the database.
+    pub(crate) verification_asked: bool,
+    pub(crate) verified: Option<Verified>,
+    /// What the last verification found wrong.
+    pub(crate) verification_failed: Option<String>,
+    /// The last transaction that was sealed when a verification failed: a snapshot must be newer.
+    pub(crate) distrusted: Option<Txid>,
+    pub(super) waiting: Waiting,
     pub(crate) log_bytes: u64,
     pub(crate) log_bytes_max: u64,
     pub(crate) log_held: Option<LogHeld>,
@@ -185,6 +233,9 @@ pub(crate) struct DatabaseShared {
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     snapshot: watch::Sender<Option<Txid>>,
+    /// Changes when somebody asks for a verification.
+    verification_requests: watch::Sender<()>,
+    verification: watch::Sender<Option<Outcome>>,
     durable: watch::Sender<Durable>,
     /// Why nothing becomes durable any more.
     fenced: watch::Sender<Option<String>>,
@@ -208,6 +259,8 @@ impl DatabaseShared {
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             snapshot: watch::Sender::new(None),
+            verification_requests: watch::Sender::new(()),
+            verification: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
             fenced: watch::Sender::new(None),
         }
@@ -335,7 +388,11 @@ impl DatabaseShared {
     }
 
     pub(crate) fn spooled(&self, txid: Txid) {
-        self.lock().spooled = Some(txid);
+        {
+            let mut marks = self.lock();
+            marks.spooled = Some(txid);
+            marks.waiting.sealed(txid, SystemTime::now());
+        }
         self.spooled.send_replace(Some(txid));
     }
 
@@ -343,6 +400,7 @@ impl DatabaseShared {
         {
             let mut marks = self.lock();
             marks.durable = Some(txid);
+            marks.waiting.confirmed(Some(txid));
             marks.last_put_latency = Some(latency);
             marks.consecutive_failures = 0;
             marks.compare();
@@ -357,6 +415,21 @@ impl DatabaseShared {
 
     pub(crate) fn subscribe_spooled(&self) -> watch::Receiver<Option<Txid>> {
         self.spooled.subscribe()
+    }
+
+    /// Asks for a verification now; the receiver changes with each that ends.
+    pub(crate) fn ask_for_verification(&self) -> watch::Receiver<Option<Outcome>> {
+        let outcomes = self.verification.subscribe();
+        self.verification_requests.send_replace(());
+        outcomes
+    }
+
+    pub(super) fn subscribe_verification_requests(&self) -> watch::Receiver<()> {
+        self.verification_requests.subscribe()
+    }
+
+    pub(super) fn verification_ended(&self, outcome: Outcome) {
+        self.verification.send_replace(Some(outcome));
     }
 
     /// The snapshots that were sent in this run.
@@ -431,7 +504,10 @@ impl DatabaseShared {
             log_bytes: marks.log_bytes,
             log_bytes_max: marks.log_bytes_max,
             log_held: marks.log_held,
-            deletion_paused: marks.deletion_paused,
+            deletion_paused: marks.deletion_paused.clone(),
+            verified: marks.verified,
+            verification_failed: marks.verification_failed.clone(),
+            waiting_since: marks.waiting.since(),
             head_missing: marks.head_missing,
             undone: marks.undone,
             lost: marks.lost,

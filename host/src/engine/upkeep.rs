@@ -212,7 +212,7 @@ impl Upkeep<'_> {
             now_ms: now_ms(),
             window: self.window(),
             enabled: self.life.retention,
-            verification_failed: false,
+            verification_failed: self.shared.marks().verification_failed.is_some(),
         });
         let review = match review {
             Ok(review) => review,

@@ -48,6 +48,8 @@ pub(crate) struct Turn {
     pub(crate) spooled: Option<Txid>,
     /// A snapshot to send.
     pub(crate) snapshot: Option<PermittedSnapshot>,
+    /// The pages that a verification asked for.
+    pub(crate) verification: Option<Snapshot>,
 }
 
 /// A snapshot and the permission to send it.
@@ -116,9 +118,11 @@ impl Worker {
             wait: self.settings.monitor_interval,
             spooled: None,
             snapshot: None,
+            verification: None,
         };
         if self.capture.is_pending()? {
             let since = *self.pending_since.get_or_insert(now);
+            shared.update(|marks| marks.waiting.noticed(SystemTime::now()));
             let delay = match kind {
                 TurnKind::Regular => self.sync_delay(shared, since, now),
                 TurnKind::Seal => Duration::ZERO,
@@ -134,6 +138,7 @@ impl Worker {
             self.look_at_log(shared)?;
             self.checkpoint(shared)?;
             turn.snapshot = self.snapshot(shared)?;
+            turn.verification = self.verification(shared)?;
         }
         turn.spooled = self.capture.last();
         shared.update(|marks| {
@@ -269,6 +274,18 @@ impl Worker {
         self.capture.seal_committed(|file| sealed(shared, file))
     }
 
+    fn verification(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
+        if !shared.marks().verification_asked {
+            return Ok(None);
+        }
+        self.seal(shared)?;
+        let pages = self.capture.snapshot()?;
+        if pages.is_some() {
+            shared.update(|marks| marks.verification_asked = false);
+        }
+        Ok(pages)
+    }
+
     fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<PermittedSnapshot>> {
         let marks = shared.marks();
         let asked_just_now = self
@@ -298,10 +315,12 @@ impl Worker {
             snapshots,
             snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
         };
+        let is_needed = needed.is_some();
         let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
             return Ok(None);
         };
-        if marks.snapshot_given_up && marks.lost.is_none() && marks.page_size_changed.is_none() {
+        // What is wrong with the replica is not to be copied from there.
+        if marks.snapshot_given_up && !is_needed {
             shared.update(|marks| marks.snapshot_from_files = Some(reason));
             return Ok(None);
         }
@@ -311,6 +330,11 @@ impl Worker {
             if !self.capture.is_pending()? {
                 break;
             }
+        }
+        if marks.distrusted.is_some() && self.capture.last() <= marks.distrusted {
+            // A snapshot of its own number is there already, and may be what is wrong.
+            self.capture.commit_of_ours()?;
+            self.seal(shared)?;
         }
         let Some(snapshot) = self.capture.snapshot()? else {
             return Ok(None);
@@ -347,7 +371,12 @@ fn needed_snapshot(marks: &Marks) -> Option<String> {
     let lost = marks.lost;
     let lost = lost.map(|lost| format!("the replica has lost {lost}; a restore must lead past it"));
     let changed = marks.page_size_changed;
-    lost.or(changed.map(|txid| format!("the page size of the database changed with {txid}")))
+    let changed = changed.map(|txid| format!("the page size of the database changed with {txid}"));
+    let distrusted = marks
+        .distrusted
+        .filter(|_| marks.snapshot <= marks.distrusted);
+    let failed = distrusted.map(|_| "the last verification failed".to_owned());
+    lost.or(changed).or(failed)
 }
 
 fn number(txid: Option<Txid>) -> u64 {

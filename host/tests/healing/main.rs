@@ -5,4 +5,5 @@
 mod database;
 mod local;
 mod remote;
+mod verification;
 mod world;

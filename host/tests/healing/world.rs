@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) app: Connection,
     keeper: Option<Lockkeeper>,
     level_interval: &'static str,
+    /// More of the configuration.
+    pub(crate) more: &'static str,
 }
 
 impl World {
@@ -39,6 +41,7 @@ impl World {
             app,
             keeper,
             level_interval,
+            more: "",
         };
         world.start().await;
         for _ in 0..6 {
@@ -82,7 +85,7 @@ dbs:
     replica: {path: replica, sync-interval: 10ms}
 ";
         let builder = Lockkeeper::builder()
-            .config(format!("{levels}{config}"))
+            .config(format!("{levels}\n{}{config}", self.more))
             .base_dir(self.dir.path());
         self.keeper = Some(builder.start().await.unwrap());
     }
@@ -118,6 +121,10 @@ dbs:
     pub(crate) fn status(&self) -> DatabaseStatus {
         let keeper = self.keeper.as_ref().unwrap();
         keeper.status().databases.remove(0)
+    }
+
+    pub(crate) fn keeper(&self) -> &Lockkeeper {
+        self.keeper.as_ref().unwrap()
     }
 
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&DatabaseStatus) -> bool) {
