@@ -287,4 +287,42 @@ fn every_json_document_looks_as_the_documentation_shows_it() {
         check_shape(heading, &example(heading), &real);
     }
     running.end("TERM");
+    // It replicates itself, so nobody else may.
+    let heading = "verify -json";
+    check_shape(
+        heading,
+        &example(heading),
+        &json(dir.path(), &format!("{heading} {config}")),
+    );
+}
+
+#[test]
+fn a_verification_proves_what_is_whole_and_names_what_is_not() {
+    let dir = fixture();
+    let config = "-config litestream.yml";
+    let proven = ok(dir.path(), &format!("verify {config}"));
+    assert_eq!(proven.matches("restores to it").count(), 2, "{proven}");
+    // All but the newest, by which replication knows its replica.
+    for level in ["0", "9"] {
+        let folder = dir.path().join("backup/app/ltx").join(level);
+        let Ok(entries) = fs::read_dir(folder) else {
+            continue;
+        };
+        let mut files: Vec<_> = entries.map(|it| it.expect("entry").path()).collect();
+        files.sort();
+        if level == "0" {
+            files.pop();
+        }
+        for file in files {
+            let mut bytes = fs::read(&file).expect("read");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&file, bytes).expect("write");
+        }
+    }
+    fails(
+        dir.path(),
+        &format!("verify {config} app.db"),
+        "1 of 1 replicas are not proven",
+    );
 }

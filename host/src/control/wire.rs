@@ -2,6 +2,7 @@
 //! 16 hexadecimal digits elsewhere; fields may be added, so readers ignore what they do not know.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use lockkeeper_ltx::Txid;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,22 @@ pub struct DatabaseReport {
     pub snapshot: Option<String>,
     /// When the replica last was known to have everything, as RFC 3339 writes times.
     pub last_sync_at: Option<String>,
+    /// The age of the oldest commit that is not durable, in milliseconds.
+    pub lag_ms: u64,
+    /// The last transaction with which the replica was restored and found equal to the database.
+    pub verified: Option<String>,
+    /// When that was, as RFC 3339 writes times.
+    pub verified_at: Option<String>,
+    /// What the last verification found wrong.
+    pub verification_failed: Option<String>,
+    /// Why nothing is deleted from the replica at the moment, if retention is on.
+    pub deletion_paused: Option<String>,
+    /// The bytes of the log that hold committed transactions.
+    pub log_bytes: u64,
+    /// Whether the log is too large and a reader keeps it from being emptied.
+    pub log_held: bool,
+    /// The last transaction that was durable once, if the replica has lost it.
+    pub head_missing: Option<String>,
     /// The last transaction of a past that the database no longer has: it came back older.
     pub undone: Option<String>,
     /// The first and the last transaction that the replica has lost, so that no restore leads past
@@ -179,6 +196,14 @@ impl From<&DatabaseStatus> for DatabaseReport {
             durable: status.durable.map(hex),
             snapshot: status.snapshot.map(hex),
             last_sync_at: status.in_step_ms.map(time),
+            lag_ms: u64::try_from(status.lag().as_millis()).unwrap_or(u64::MAX),
+            verified: status.verified.map(|verified| hex(verified.txid)),
+            verified_at: status.verified.map(|verified| time(unix_ms(verified.at))),
+            verification_failed: status.verification_failed.clone(),
+            deletion_paused: status.deletion_paused.clone(),
+            log_bytes: status.log_bytes,
+            log_held: status.log_held.is_some(),
+            head_missing: status.head_missing.map(hex),
             undone: status.undone.map(hex),
             lost: status.lost.map(|lost| [hex(lost.min()), hex(lost.max())]),
             write_lock_held_max_us: u64::try_from(status.write_lock_held_max.as_micros())
@@ -224,6 +249,14 @@ pub(super) fn time(unix_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()
+}
+
+/// Milliseconds since the Unix epoch; 0 for a time before it.
+fn unix_ms(at: SystemTime) -> i64 {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

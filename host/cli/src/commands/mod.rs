@@ -12,6 +12,7 @@ mod replicate;
 mod restore;
 mod status;
 mod sync;
+mod verify;
 mod version;
 
 use anyhow::Result;
@@ -55,6 +56,8 @@ commands! {
     List(list::List),
     /// Send what is committed to one database now
     Sync(sync::Sync),
+    /// Prove that replicas restore to their databases
+    Verify(verify::Verify),
     /// Print the version
     Version(version::Version),
     /// Look at policy components
