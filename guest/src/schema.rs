@@ -203,7 +203,7 @@ pub static KEYS: &[Key] = &[
     top("levels[].interval", Kind::Duration(1), "How often each compaction level is written; at most 8 levels.").varies("`30s`, `5m`, `1h`"),
     top("snapshot.interval", Kind::Duration(1), "How often the whole database is written.").is("24h"),
     top("snapshot.retention", Kind::Duration(1), "How long snapshots are kept; the newest always is.").is("24h"),
-    top("validation.interval", Kind::Duration(1), "Accepted with a warning; not acted on."),
+    top("validation.interval", Kind::Duration(1), "How often the replica is restored and compared with the database; without it, only when it is asked for."),
     top("l0-retention", Kind::Duration(0), "How long single transactions are kept after compaction; 0 keeps them.").is("5m"),
     top("l0-retention-check-interval", Kind::Duration(1), "How often `l0-retention` is applied.").is("15s"),
     top("verify-compaction", Kind::Flag, "Accepted; every merged file is read back, and holes are never merged.").is("false"),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use lockkeeper_ltx::{FileName, Txid};
 
+use crate::capture::PAGE_HASHES;
+use crate::lock::StateLock;
 use crate::settings::DatabaseSettings;
 use crate::spool::local_files;
 use crate::store::Replica;
@@ -54,6 +56,42 @@ impl LocalDatabase {
         self.settings.meta_path()
     }
 
+    /// Deletes what was captured locally, so that the next start goes on from the replica. What is
+    /// not durable yet is sent then as part of the database as it is. With `dry_run` nothing is
+    /// deleted. Returns the files.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if a process replicates the database: stop it first. `Invalid` if the database
+    /// does not exist. `Unavailable` if a file cannot be deleted; those before it are.
+    pub fn reset(&self, dry_run: bool) -> Result<Vec<PathBuf>> {
+        if size(&self.settings.path)?.is_none() {
+            return Err(Error::invalid(format!(
+                "the database {} does not exist",
+                self.settings.path.display()
+            )));
+        }
+        let meta = self.state_directory();
+        if size(&meta)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let _lock = StateLock::acquire(&meta)?;
+        let mut files = captured(&local_files(&meta))?;
+        let hashes = meta.join(PAGE_HASHES);
+        if size(&hashes)?.is_some() {
+            files.push(hashes);
+        }
+        if !dry_run {
+            for file in &files {
+                std::fs::remove_file(file).map_err(|error| {
+                    Error::unavailable(format!("cannot delete {}", file.display()))
+                        .with_source(error)
+                })?;
+            }
+        }
+        Ok(files)
+    }
+
     /// Reads names and sizes only: no file is opened, and nothing is made.
     ///
     /// # Errors
@@ -71,22 +109,34 @@ impl LocalDatabase {
 }
 
 fn newest(folder: &Path) -> Result<Option<Txid>> {
+    let last = |file: &PathBuf| Some(name_of(file)?.range().max());
+    Ok(captured(folder)?.iter().filter_map(last).max())
+}
+
+/// The sealed files in a folder, by name.
+fn captured(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = |error: std::io::Error| {
         Error::unavailable(format!("cannot read the directory {}", folder.display()))
             .with_source(error)
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let mut newest = None;
+    let mut files = Vec::new();
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name();
-        let name: Option<FileName> = name.to_str().and_then(|name| name.parse().ok());
-        newest = newest.max(name.map(|name| name.range().max()));
+        let file = entry.map_err(failed)?.path();
+        if name_of(&file).is_some() {
+            files.push(file);
+        }
     }
-    Ok(newest)
+    files.sort();
+    Ok(files)
+}
+
+fn name_of(file: &Path) -> Option<FileName> {
+    file.file_name()?.to_str()?.parse().ok()
 }
 
 fn size(path: &Path) -> Result<Option<u64>> {

@@ -287,6 +287,9 @@ fn every_json_document_looks_as_the_documentation_shows_it() {
         check_shape(heading, &example(heading), &real);
     }
     running.end("TERM");
+    let heading = "reset -dry-run -json";
+    let real = json(dir.path(), &format!("{heading} {config} app.db"));
+    check_shape(heading, &example(heading), &real);
     // It replicates itself, so nobody else may.
     let heading = "verify -json";
     check_shape(
@@ -302,6 +305,16 @@ fn a_verification_proves_what_is_whole_and_names_what_is_not() {
     let config = "-config litestream.yml";
     let proven = ok(dir.path(), &format!("verify {config}"));
     assert_eq!(proven.matches("restores to it").count(), 2, "{proven}");
+    // Without a snapshot one is made at the next start, and what is damaged here is not needed.
+    let snapshots = dir.path().join("backup/app/ltx/9");
+    let is_there = || fs::read_dir(&snapshots).is_ok_and(|mut files| files.next().is_some());
+    for _ in 0..50 {
+        if is_there() {
+            break;
+        }
+        ok(dir.path(), &format!("verify {config} app.db"));
+    }
+    assert!(is_there(), "no snapshot was ever made");
     // All but the newest, by which replication knows its replica.
     for level in ["0", "9"] {
         let folder = dir.path().join("backup/app/ltx").join(level);
@@ -325,4 +338,40 @@ fn a_verification_proves_what_is_whole_and_names_what_is_not() {
         &format!("verify {config} app.db"),
         "1 of 1 replicas are not proven",
     );
+}
+
+#[test]
+fn a_reset_deletes_local_state_of_what_nobody_replicates_and_replication_goes_on() {
+    let dir = fixture();
+    let (config, local) = (
+        "-config litestream.yml",
+        dir.path().join(".app.db-litestream/ltx/0"),
+    );
+    let count = || fs::read_dir(&local).expect("list").count();
+    let running = replicate(dir.path());
+    fails(
+        dir.path(),
+        &format!("reset {config} app.db"),
+        "is used by the process with pid",
+    );
+    running.end("TERM");
+    let before = count();
+    assert!(before > 0);
+    ok(dir.path(), &format!("reset -dry-run {config} app.db"));
+    assert_eq!(count(), before);
+    ok(dir.path(), &format!("reset {config} app.db"));
+    assert_eq!(count(), 0);
+    let app = Connection::open(dir.path().join("app.db")).expect("open");
+    app.execute("INSERT INTO t VALUES (2)", []).expect("insert");
+    ok(dir.path(), &format!("replicate -once {config}"));
+    ok(
+        dir.path(),
+        &format!("restore {config} -o restored.db app.db"),
+    );
+    let restored = Connection::open(dir.path().join("restored.db")).expect("open");
+    let rows: i64 = restored
+        .query_row("SELECT COUNT(*) FROM t", [], |row| row.get(0))
+        .expect("count");
+    assert_eq!(rows, 2);
+    fails(dir.path(), &format!("reset {config} other.db"), "other.db");
 }

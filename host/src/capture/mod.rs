@@ -31,6 +31,7 @@ use self::checkpoint::CheckpointReport;
 pub(crate) use self::connection::is_database;
 use self::continuity::{Continuity, Found};
 use self::log::{LogFile, Position};
+pub(crate) use self::page_hashes::NAME as PAGE_HASHES;
 use self::page_hashes::PageHashes;
 use self::pin::Pin;
 pub(crate) use self::snapshot::Snapshot;

@@ -31,7 +31,8 @@ use crate::{Error, Result};
 
 mod header;
 
-const NAME: &str = "page-hashes";
+/// Their file in the state directory.
+pub(crate) const NAME: &str = "page-hashes";
 const HASH_LEN: usize = 16;
 /// Hashes that wait in memory, some megabytes at most; more are written.
 const CHANGED_MAX: usize = 1 << 16;

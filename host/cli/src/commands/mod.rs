@@ -9,6 +9,7 @@ mod list;
 mod ltx;
 mod policy;
 mod replicate;
+mod reset;
 mod restore;
 mod status;
 mod sync;
@@ -58,6 +59,8 @@ commands! {
     Sync(sync::Sync),
     /// Prove that replicas restore to their databases
     Verify(verify::Verify),
+    /// Delete what was captured locally, so that replication goes on from the replica
+    Reset(reset::Reset),
     /// Print the version
     Version(version::Version),
     /// Look at policy components
