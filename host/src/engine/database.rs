@@ -72,6 +72,25 @@ pub(super) struct Prepared {
     pub(super) ownership: Arc<Ownership>,
 }
 
+/// Where the database at one transaction goes when somebody asked for it.
+struct Images {
+    snapshots: mpsc::Sender<PermittedSnapshot>,
+    verifications: mpsc::Sender<Snapshot>,
+}
+
+impl Images {
+    fn pass_on(&self, snapshot: Option<PermittedSnapshot>, verification: Option<Snapshot>) {
+        if let Some(snapshot) = snapshot {
+            // The channel has room: no second snapshot is taken while one runs.
+            let _ = self.snapshots.try_send(snapshot);
+        }
+        if let Some(pages) = verification {
+            // If it is not waited for any more, nobody needs it.
+            let _ = self.verifications.try_send(pages);
+        }
+    }
+}
+
 /// Everything a database task needs.
 pub(crate) struct Database {
     pub(crate) settings: DatabaseSettings,
@@ -230,24 +249,8 @@ impl Database {
             retry_at_end: self.settings.shutdown_retry,
             ended: capture_ended,
         };
-        let upkeep = Upkeep {
-            replica: &self.replica,
-            ownership: &ownership,
-            shared: &self.shared,
-            spool,
-            policy: &self.policy,
-            life: &self.settings.life,
-            encoding: self.encoding,
-            long_work: Arc::clone(&self.long_work),
-        };
-        let verification = Verification {
-            replica: &self.replica,
-            shared: &self.shared,
-            meta: self.settings.meta_path(),
-            interval: self.settings.life.validation,
-            long_work: Arc::clone(&self.long_work),
-            pages,
-        };
+        let upkeep = self.upkeep(&ownership, spool);
+        let verification = self.verification(pages);
         let uploads = async {
             if remote.is_none() {
                 uploads.reach().await?;
@@ -262,7 +265,11 @@ impl Database {
             .await
         };
         tokio::pin!(uploads);
-        let capture = self.capture(worker, commands, stop, (snapshots, verifications));
+        let images = Images {
+            snapshots,
+            verifications,
+        };
+        let capture = self.capture(worker, commands, stop, &images);
         tokio::select! {
             result = &mut uploads => result,
             // The last commits are sealed: what is left is to send them.
@@ -271,6 +278,30 @@ impl Database {
                 captured.send_replace(true);
                 uploads.await
             }
+        }
+    }
+
+    fn upkeep<'a>(&'a self, ownership: &'a Ownership, spool: Arc<Spool>) -> Upkeep<'a> {
+        Upkeep {
+            replica: &self.replica,
+            ownership,
+            shared: &self.shared,
+            spool,
+            policy: &self.policy,
+            life: &self.settings.life,
+            encoding: self.encoding,
+            long_work: Arc::clone(&self.long_work),
+        }
+    }
+
+    fn verification(&self, pages: mpsc::Receiver<Snapshot>) -> Verification<'_> {
+        Verification {
+            replica: &self.replica,
+            shared: &self.shared,
+            meta: self.settings.meta_path(),
+            interval: self.settings.life.validation,
+            long_work: Arc::clone(&self.long_work),
+            pages,
         }
     }
 
@@ -300,7 +331,7 @@ impl Database {
         mut worker: Box<Worker>,
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut Stop,
-        (snapshots, verifications): (mpsc::Sender<PermittedSnapshot>, mpsc::Sender<Snapshot>),
+        images: &Images,
     ) -> Result<()> {
         let wake = Arc::new(Notify::new());
         let log = log_of(&self.settings.path);
@@ -354,14 +385,7 @@ impl Database {
             if batching {
                 watch.rest();
             }
-            if let Some(snapshot) = turn.snapshot {
-                // The channel has room: no second snapshot is taken while one runs.
-                let _ = snapshots.try_send(snapshot);
-            }
-            if let Some(pages) = turn.verification {
-                // If it is not waited for any more, nobody needs it.
-                let _ = verifications.try_send(pages);
-            }
+            images.pass_on(turn.snapshot, turn.verification);
             match command {
                 Some(Command::Stop) => return rest(worker).await,
                 Some(Command::Sync(reply)) => {

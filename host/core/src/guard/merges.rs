@@ -52,8 +52,8 @@ impl Merge {
         self.range
     }
 
-    /// The files to read, oldest first; from 1 to [`MERGE_INPUTS_MAX`]. For levels 1 to 8 all are of
-    /// the level below.
+    /// The files to read, oldest first; from 1 to [`MERGE_INPUTS_MAX`]. For levels 1 to 8 all are
+    /// of the level below.
     #[must_use]
     pub fn inputs(&self) -> &[ReplicaFile] {
         &self.inputs
