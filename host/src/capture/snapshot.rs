@@ -1,5 +1,7 @@
 //! The whole database at one transaction, as one file, while capture goes on.
 
+use std::time::{Duration, Instant};
+
 use lockkeeper_ltx::wal::frame_offset;
 use lockkeeper_ltx::{Header, PageEncoding, PageSize, Pgno, Txid, TxidRange, WalSpan};
 
@@ -8,7 +10,7 @@ use super::image::Image;
 use super::log::{FrameMap, LogFile, Position};
 use super::pin::Pin;
 use super::seal::pages_of;
-use super::{Capture, connection};
+use super::{Capture, Sealed, connection};
 use crate::{Error, Result};
 
 impl Capture {
@@ -39,6 +41,30 @@ impl Capture {
             wal: last_frame_span(position),
             encoding: self.options.encoding,
         }))
+    }
+}
+
+impl Capture {
+    /// The same under a stream of commits that never pauses: other writers are kept out while the
+    /// last of them are sealed and the mark is taken. Returns how long as well. `None` if somebody
+    /// writes for longer than the busy timeout, or nothing in the log could be marked.
+    pub(crate) fn snapshot_behind_barrier(
+        &mut self,
+        each: impl FnMut(Sealed),
+    ) -> Result<Option<(Snapshot, Duration)>> {
+        if !self.begin_barrier()? {
+            return Ok(None);
+        }
+        let since = Instant::now();
+        let taken = self.seal_committed(each).and_then(|()| {
+            // A mark at the end of a log that is copied would hold nothing.
+            if self.wal_pages()? == 0 {
+                return Ok(None);
+            }
+            self.snapshot()
+        });
+        self.end_barrier()?;
+        Ok(taken?.map(|snapshot| (snapshot, since.elapsed())))
     }
 }
 

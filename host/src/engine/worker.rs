@@ -74,9 +74,9 @@ const LOG_PAGES_MAX: u32 = 121_359;
 /// How soon a snapshot is asked for again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Files that are sealed to catch up with an application that goes on to commit, before a snapshot
-/// is put off to the next turn.
-const SEALS_BEFORE_SNAPSHOT_MAX: u32 = 16;
+/// Files that are sealed to catch up with an application that goes on to commit, before it is kept
+/// out for a moment.
+const SEALS_BEFORE_SNAPSHOT_MAX: u32 = 4;
 
 impl Worker {
     pub(crate) fn new(
@@ -274,12 +274,28 @@ impl Worker {
         self.capture.seal_committed(|file| sealed(shared, file))
     }
 
+    /// The database at its last transaction, all of which is sealed.
+    fn image(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
+        for _ in 0..SEALS_BEFORE_SNAPSHOT_MAX {
+            self.seal(shared)?;
+            if let Some(image) = self.capture.snapshot()? {
+                return Ok(Some(image));
+            }
+        }
+        let image = self
+            .capture
+            .snapshot_behind_barrier(|file| sealed(shared, file))?;
+        Ok(image.map(|(image, held)| {
+            shared.checkpointed(held);
+            image
+        }))
+    }
+
     fn verification(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
         if !shared.marks().verification_asked {
             return Ok(None);
         }
-        self.seal(shared)?;
-        let pages = self.capture.snapshot()?;
+        let pages = self.image(shared)?;
         if pages.is_some() {
             shared.update(|marks| marks.verification_asked = false);
         }
@@ -325,18 +341,11 @@ impl Worker {
             return Ok(None);
         }
         // Commits that came since the last file must be in one before a snapshot can follow it.
-        for _ in 0..SEALS_BEFORE_SNAPSHOT_MAX {
-            self.seal(shared)?;
-            if !self.capture.is_pending()? {
-                break;
-            }
-        }
         if marks.distrusted.is_some() && self.capture.last() <= marks.distrusted {
             // A snapshot of its own number is there already, and may be what is wrong.
             self.capture.commit_of_ours()?;
-            self.seal(shared)?;
         }
-        let Some(snapshot) = self.capture.snapshot()? else {
+        let Some(snapshot) = self.image(shared)? else {
             return Ok(None);
         };
         tracing::info!(txid = %snapshot.txid, %reason, "snapshot");

@@ -101,3 +101,22 @@ fn a_reader_that_holds_the_log_never_blocks_writers_by_way_of_a_checkpoint() {
     seal_all(&mut capture);
     assert_restores(&fixture, &capture);
 }
+
+#[test]
+fn a_snapshot_is_taken_although_commits_never_pause() {
+    let fixture = Fixture::new(4096);
+    let mut capture = fixture.capture();
+    seal_all(&mut capture);
+    let writer = Writer::start(&fixture, 500, Duration::from_secs(30));
+    for _ in 0..10 {
+        writer.let_commit(100);
+        let mut last = None;
+        let each = |sealed: Sealed| last = Some(sealed.txid());
+        let (snapshot, _) = capture.snapshot_behind_barrier(each).unwrap().unwrap();
+        assert_eq!(Some(snapshot.txid), capture.last());
+        assert!(last.is_none_or(|last| last == snapshot.txid));
+    }
+    writer.end().unwrap();
+    seal_all(&mut capture);
+    assert_restores(&fixture, &capture);
+}
