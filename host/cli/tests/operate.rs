@@ -375,3 +375,44 @@ fn a_reset_deletes_local_state_of_what_nobody_replicates_and_replication_goes_on
     assert_eq!(rows, 2);
     fails(dir.path(), &format!("reset {config} other.db"), "other.db");
 }
+
+#[test]
+fn a_single_run_takes_a_snapshot_and_enforces_retention_when_it_is_told_to() {
+    let dir = fixture();
+    let config = fs::read_to_string(dir.path().join("litestream.yml")).expect("read");
+    let config =
+        format!("snapshot: {{interval: 24h, retention: 1ms}}\nl0-retention: 1ms\n{config}");
+    fs::write(dir.path().join("litestream.yml"), config).expect("write");
+    let once = "replicate -once -config litestream.yml";
+    let count = |level: u32| {
+        let folder = dir.path().join(format!("backup/app/ltx/{level}"));
+        fs::read_dir(folder).map_or(0, Iterator::count)
+    };
+    for expected in 1..=3 {
+        let app = Connection::open(dir.path().join("app.db")).expect("open");
+        app.execute("INSERT INTO t VALUES (2)", []).expect("insert");
+        ok(dir.path(), &format!("{once} -force-snapshot"));
+        assert_eq!(count(9), expected);
+    }
+    // Young files are kept whatever is configured.
+    let files = fs::read_dir(dir.path().join("backup/app/ltx/9")).expect("list");
+    let mut files: Vec<_> = files.map(|it| it.expect("entry").path()).collect();
+    files.sort();
+    for (file, hours) in files.iter().zip([3, 2, 1]) {
+        let file = fs::File::options().append(true).open(file).expect("open");
+        let age = std::time::Duration::from_secs(hours * 60 * 60);
+        file.set_modified(std::time::SystemTime::now() - age)
+            .expect("set the time");
+    }
+    ok(dir.path(), &format!("{once} -enforce-retention"));
+    assert!(count(9) < 3, "{} snapshots are left", count(9));
+    ok(
+        dir.path(),
+        "restore -config litestream.yml -o restored.db app.db",
+    );
+    fails(
+        dir.path(),
+        "replicate -force-snapshot -config litestream.yml",
+        "-once",
+    );
+}

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockkeeper_ltx::Txid;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinHandle;
@@ -149,6 +150,52 @@ impl Lockkeeper {
     /// Dropping the future stops the wait, nothing else.
     pub async fn sync_database(&self, path: impl AsRef<Path>) -> Result<Synced> {
         self.find(path.as_ref())?.sync(Until::Durable).await
+    }
+
+    /// Takes a snapshot of one database, and returns its last transaction: everything committed now
+    /// is in it. Returns at once if the newest snapshot holds everything already.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if no such database is replicated; `Unavailable` if it cannot be captured.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the wait, nothing else.
+    pub async fn snapshot(&self, database: impl AsRef<Path>) -> Result<Option<Txid>> {
+        let handle = self.find(database.as_ref())?;
+        let shared = Arc::clone(&handle.shared);
+        let mut sent = shared.subscribe_snapshot();
+        let synced = handle.sync(Until::Durable).await?;
+        let newest = shared.marks().snapshot;
+        if newest >= synced.spooled {
+            return Ok(newest);
+        }
+        shared.update(|marks| marks.snapshot_asked = true);
+        let reached = sent.wait_for(|snapshot| *snapshot >= synced.spooled).await;
+        let stopped = |_| Error::unavailable("replication has stopped");
+        reached.map(|snapshot| *snapshot).map_err(stopped)
+    }
+
+    /// Merges and deletes in the replica of one database what is due now, and returns how many
+    /// files were deleted. `deletion_paused` of the status says why none were, if something is wrong.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if no such database is replicated; `Unavailable` if the replica did not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the wait, nothing else.
+    pub async fn enforce_retention(&self, database: impl AsRef<Path>) -> Result<usize> {
+        let handle = self.find(database.as_ref())?;
+        let mut ended = handle.shared.ask_for_upkeep();
+        let stopped = |_| Error::unavailable("replication has stopped");
+        ended.changed().await.map_err(stopped)?;
+        let deleted = *ended.borrow_and_update();
+        deleted.ok_or_else(|| {
+            Error::unavailable(format!("{} did not answer", handle.shared.status().replica))
+        })
     }
 
     /// Proves the replica of one database: everything committed now is made durable, the replica is

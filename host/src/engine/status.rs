@@ -178,6 +178,8 @@ pub(crate) struct Marks {
     pub(crate) verified: Option<Verified>,
     /// What the last verification found wrong.
     pub(crate) verification_failed: Option<String>,
+    /// Somebody asked for a snapshot.
+    pub(crate) snapshot_asked: bool,
     /// The last transaction that was sealed when a verification failed: a snapshot must be newer.
     pub(crate) distrusted: Option<Txid>,
     pub(super) waiting: Waiting,
@@ -233,6 +235,10 @@ pub(crate) struct DatabaseShared {
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     snapshot: watch::Sender<Option<Txid>>,
+    /// Changes when somebody asks for upkeep now.
+    upkeep_requests: watch::Sender<()>,
+    /// How many files were deleted when it was asked for; `None` if it failed.
+    upkeep: watch::Sender<Option<usize>>,
     /// Changes when somebody asks for a verification.
     verification_requests: watch::Sender<()>,
     verification: watch::Sender<Option<Outcome>>,
@@ -259,6 +265,8 @@ impl DatabaseShared {
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             snapshot: watch::Sender::new(None),
+            upkeep_requests: watch::Sender::new(()),
+            upkeep: watch::Sender::new(None),
             verification_requests: watch::Sender::new(()),
             verification: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
@@ -315,7 +323,10 @@ impl DatabaseShared {
     pub(crate) fn added(&self, file: ReplicaFile) {
         if file.level == Level::SNAPSHOT {
             let last = Some(file.range().max());
-            self.update(|marks| marks.snapshot = marks.snapshot.max(last));
+            self.update(|marks| {
+                marks.snapshot = marks.snapshot.max(last);
+                marks.snapshot_asked = false;
+            });
             self.snapshot.send_replace(last);
         }
         self.change_catalogue(|catalogue| match &mut catalogue.files {
@@ -415,6 +426,21 @@ impl DatabaseShared {
 
     pub(crate) fn subscribe_spooled(&self) -> watch::Receiver<Option<Txid>> {
         self.spooled.subscribe()
+    }
+
+    /// Asks for upkeep now; the receiver changes when it was done.
+    pub(super) fn ask_for_upkeep(&self) -> watch::Receiver<Option<usize>> {
+        let ended = self.upkeep.subscribe();
+        self.upkeep_requests.send_replace(());
+        ended
+    }
+
+    pub(super) fn subscribe_upkeep_requests(&self) -> watch::Receiver<()> {
+        self.upkeep_requests.subscribe()
+    }
+
+    pub(super) fn upkeep_ended(&self, deleted: Option<usize>) {
+        self.upkeep.send_replace(deleted);
     }
 
     /// Asks for a verification now; the receiver changes with each that ends.

@@ -46,6 +46,12 @@ pub(super) struct Upkeep<'a> {
     pub(super) long_work: Arc<Semaphore>,
 }
 
+/// What one pass did.
+struct Done {
+    merged: bool,
+    deleted: usize,
+}
+
 impl Upkeep<'_> {
     /// Works for as long as it is polled. A failed pass is tried again: what is left undone costs
     /// space, never a transaction.
@@ -58,15 +64,24 @@ impl Upkeep<'_> {
         let mut pause = tick;
         let mut seen = self.shared.catalogue_version();
         let mut passes: u32 = 0;
+        let mut asked = self.shared.subscribe_upkeep_requests();
         loop {
-            tokio::time::sleep(pause).await;
+            let is_asked = tokio::select! {
+                () = tokio::time::sleep(pause) => false,
+                changed = asked.changed() => changed.is_ok(),
+            };
             passes = passes.wrapping_add(1);
             // Not while nothing changes: an idle database makes no request.
             if passes.is_multiple_of(LIST_EVERY) && self.shared.catalogue_version() != seen {
                 self.shared.forget_catalogue();
             }
-            let did_something = match self.pass().await {
-                Ok(did_something) => did_something,
+            let passed = self.pass().await;
+            if is_asked {
+                self.shared
+                    .upkeep_ended(passed.as_ref().map(|it| it.deleted).ok());
+            }
+            let did_something = match passed {
+                Ok(Done { merged, deleted }) => merged || deleted > 0,
                 Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
                 Err(error) => {
                     tracing::warn!(replica = %self.replica, %error, "upkeep failed; it is tried again");
@@ -86,14 +101,14 @@ impl Upkeep<'_> {
         }
     }
 
-    /// Merges and deletes what is due. Returns whether anything was.
-    async fn pass(&self) -> Result<bool> {
+    /// Merges and deletes what is due.
+    async fn pass(&self) -> Result<Done> {
         self.make_good().await?;
         self.snapshot_from_files().await?;
         let merged = self.merge_levels().await?;
         let deleted = self.delete().await?;
         self.prune_local().await?;
-        Ok(merged || deleted)
+        Ok(Done { merged, deleted })
     }
 
     /// Sends again what the replica has lost, and asks for a snapshot where that is not enough.
@@ -205,7 +220,8 @@ impl Upkeep<'_> {
         Ok(())
     }
 
-    async fn delete(&self) -> Result<bool> {
+    /// Returns how many files were deleted.
+    async fn delete(&self) -> Result<usize> {
         let inventory = self.inventory().await?;
         let review = Review::new(Situation {
             inventory: &inventory,
@@ -218,14 +234,14 @@ impl Upkeep<'_> {
             Ok(review) => review,
             Err(pause) => {
                 self.paused(&pause, inventory.files().is_empty());
-                return Ok(false);
+                return Ok(0);
             }
         };
         self.shared.update(|marks| marks.deletion_paused = None);
         // Everything is needed: nothing to ask.
         let facts = review.facts();
         if facts.files.iter().all(|held| held.need.is_some()) {
-            return Ok(false);
+            return Ok(0);
         }
         let deletions = self.policy.plan_retention(&review);
         if !deletions.files.is_empty() {
@@ -236,7 +252,7 @@ impl Upkeep<'_> {
             tracing::debug!(replica = %self.replica, level = %file.level, name = %file.name, "deleted");
         }
         self.shared.removed(&deletions.files);
-        Ok(!deletions.files.is_empty())
+        Ok(deletions.files.len())
     }
 
     /// Says once that a level cannot be merged further.

@@ -385,7 +385,8 @@ fn needed_snapshot(marks: &Marks) -> Option<String> {
         .distrusted
         .filter(|_| marks.snapshot <= marks.distrusted);
     let failed = distrusted.map(|_| "the last verification failed".to_owned());
-    lost.or(changed).or(failed)
+    let asked = marks.snapshot_asked.then(|| "it was asked for".to_owned());
+    lost.or(changed).or(failed).or(asked)
 }
 
 fn number(txid: Option<Txid>) -> u64 {

@@ -17,6 +17,12 @@ pub(crate) struct Replicate {
     /// Send what is committed now, then end
     #[arg(long)]
     once: bool,
+    /// With -once: take a snapshot
+    #[arg(long, requires = "once")]
+    force_snapshot: bool,
+    /// With -once: delete what retention does not keep
+    #[arg(long, requires = "once")]
+    enforce_retention: bool,
     /// Restore databases that do not exist before replication starts
     #[arg(long)]
     restore_if_db_not_exists: bool,
@@ -53,7 +59,7 @@ impl Replicate {
             }
             if self.once {
                 tokio::select! {
-                    synced = once(&keeper) => synced?,
+                    done = self.once(&keeper) => done?,
                     name = termination.recv() => bail!("ended by {name} before everything was sent"),
                 }
             } else {
@@ -66,6 +72,26 @@ impl Replicate {
                     sent yet is sent after the next start"),
             }
         })
+    }
+}
+
+impl Replicate {
+    /// What `-once` and its options ask for.
+    async fn once(&self, keeper: &Lockkeeper) -> Result<()> {
+        once(keeper).await?;
+        for database in keeper.status().databases {
+            let path = database.path;
+            if self.force_snapshot {
+                let txid = keeper.snapshot(&path).await?;
+                let txid = txid.map_or_else(|| "none".to_owned(), |txid| txid.to_string());
+                tracing::info!(database = %path.display(), %txid, "snapshot");
+            }
+            if self.enforce_retention {
+                let deleted = keeper.enforce_retention(&path).await?;
+                tracing::info!(database = %path.display(), deleted, "retention");
+            }
+        }
+        Ok(())
     }
 }
 
