@@ -178,7 +178,8 @@ impl Lockkeeper {
     }
 
     /// Merges and deletes in the replica of one database what is due now, and returns how many
-    /// files were deleted. `deletion_paused` of the status says why none were, if something is wrong.
+    /// files were deleted. If something is wrong, `deletion_paused` of the status says why none
+    /// were.
     ///
     /// # Errors
     ///
