@@ -381,7 +381,7 @@ fn a_single_run_takes_a_snapshot_and_enforces_retention_when_it_is_told_to() {
     let dir = fixture();
     let config = fs::read_to_string(dir.path().join("litestream.yml")).expect("read");
     let config =
-        format!("snapshot: {{interval: 24h, retention: 1ms}}\nl0-retention: 1ms\n{config}");
+        format!("snapshot: {{interval: 24h, retention: 10m}}\nl0-retention: 10m\n{config}");
     fs::write(dir.path().join("litestream.yml"), config).expect("write");
     let once = "replicate -once -config litestream.yml";
     let count = |level: u32| {
@@ -394,16 +394,31 @@ fn a_single_run_takes_a_snapshot_and_enforces_retention_when_it_is_told_to() {
         ok(dir.path(), &format!("{once} -force-snapshot"));
         assert_eq!(count(9), expected);
     }
-    // Young files are kept whatever is configured.
-    let files = fs::read_dir(dir.path().join("backup/app/ltx/9")).expect("list");
-    let mut files: Vec<_> = files.map(|it| it.expect("entry").path()).collect();
-    files.sort();
-    for (file, hours) in files.iter().zip([3, 2, 1]) {
+    // Young files are kept whatever is configured, and what leads to them.
+    let sorted = |level: u32| {
+        let files = fs::read_dir(dir.path().join(format!("backup/app/ltx/{level}")));
+        let mut files: Vec<_> = files
+            .expect("list")
+            .map(|it| it.expect("entry").path())
+            .collect();
+        files.sort();
+        files
+    };
+    let grow_old = |file: &Path, hours: u64| {
         let file = fs::File::options().append(true).open(file).expect("open");
         let age = std::time::Duration::from_secs(hours * 60 * 60);
-        file.set_modified(std::time::SystemTime::now() - age)
-            .expect("set the time");
+        let time = std::time::SystemTime::now() - age;
+        file.set_modified(time).expect("set the time");
+    };
+    for (file, hours) in sorted(9).iter().zip([3, 2, 1]) {
+        grow_old(file, hours);
     }
+    let files = sorted(0);
+    files
+        .iter()
+        .rev()
+        .skip(1)
+        .for_each(|file| grow_old(file, 4));
     ok(dir.path(), &format!("{once} -enforce-retention"));
     assert!(count(9) < 3, "{} snapshots are left", count(9));
     ok(
