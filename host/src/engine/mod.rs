@@ -9,6 +9,7 @@ mod merge;
 mod ownership;
 mod places;
 mod reconcile;
+mod requests;
 mod resend;
 mod status;
 mod sync;

@@ -10,6 +10,7 @@ use lockkeeper_core::waiting::Gap;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::watch;
 
+use super::requests::Requests;
 use super::verification::Outcome;
 use super::waiting::Waiting;
 use crate::clock;
@@ -235,12 +236,10 @@ pub(crate) struct DatabaseShared {
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     snapshot: watch::Sender<Option<Txid>>,
-    /// Changes when somebody asks for upkeep now.
-    upkeep_requests: watch::Sender<()>,
+    pub(super) upkeep_requests: Requests,
     /// How many files were deleted when it was asked for; `None` if it failed.
     upkeep: watch::Sender<Option<usize>>,
-    /// Changes when somebody asks for a verification.
-    verification_requests: watch::Sender<()>,
+    pub(super) verification_requests: Requests,
     verification: watch::Sender<Option<Outcome>>,
     durable: watch::Sender<Durable>,
     /// Why nothing becomes durable any more.
@@ -265,9 +264,9 @@ impl DatabaseShared {
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             snapshot: watch::Sender::new(None),
-            upkeep_requests: watch::Sender::new(()),
+            upkeep_requests: Requests::default(),
             upkeep: watch::Sender::new(None),
-            verification_requests: watch::Sender::new(()),
+            verification_requests: Requests::default(),
             verification: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
             fenced: watch::Sender::new(None),
@@ -431,12 +430,8 @@ impl DatabaseShared {
     /// Asks for upkeep now; the receiver changes when it was done.
     pub(super) fn ask_for_upkeep(&self) -> watch::Receiver<Option<usize>> {
         let ended = self.upkeep.subscribe();
-        self.upkeep_requests.send_replace(());
+        self.upkeep_requests.ask();
         ended
-    }
-
-    pub(super) fn subscribe_upkeep_requests(&self) -> watch::Receiver<()> {
-        self.upkeep_requests.subscribe()
     }
 
     pub(super) fn upkeep_ended(&self, deleted: Option<usize>) {
@@ -446,12 +441,8 @@ impl DatabaseShared {
     /// Asks for a verification now; the receiver changes with each that ends.
     pub(crate) fn ask_for_verification(&self) -> watch::Receiver<Option<Outcome>> {
         let outcomes = self.verification.subscribe();
-        self.verification_requests.send_replace(());
+        self.verification_requests.ask();
         outcomes
-    }
-
-    pub(super) fn subscribe_verification_requests(&self) -> watch::Receiver<()> {
-        self.verification_requests.subscribe()
     }
 
     pub(super) fn verification_ended(&self, outcome: Outcome) {

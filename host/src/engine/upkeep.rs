@@ -64,11 +64,10 @@ impl Upkeep<'_> {
         let mut pause = tick;
         let mut seen = self.shared.catalogue_version();
         let mut passes: u32 = 0;
-        let mut asked = self.shared.subscribe_upkeep_requests();
         loop {
-            let is_asked = tokio::select! {
-                () = tokio::time::sleep(pause) => false,
-                changed = asked.changed() => changed.is_ok(),
+            let asked = tokio::select! {
+                () = tokio::time::sleep(pause) => None,
+                asked = self.shared.upkeep_requests.asked() => Some(asked),
             };
             passes = passes.wrapping_add(1);
             // Not while nothing changes: an idle database makes no request.
@@ -76,7 +75,8 @@ impl Upkeep<'_> {
                 self.shared.forget_catalogue();
             }
             let passed = self.pass().await;
-            if is_asked {
+            if let Some(asked) = asked {
+                self.shared.upkeep_requests.done(asked);
                 self.shared
                     .upkeep_ended(passed.as_ref().map(|it| it.deleted).ok());
             }

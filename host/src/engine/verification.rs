@@ -61,21 +61,24 @@ impl Verification<'_> {
     /// Verifies when it is time for it, for as long as it is polled.
     pub(super) async fn run(mut self) -> Result<()> {
         self.recall().await?;
-        let mut asked = self.shared.subscribe_verification_requests();
         let mut last = Instant::now();
         loop {
             let pause = self.pause().saturating_sub(last.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(pause) => if !self.is_due() {
-                    last = Instant::now();
-                    continue;
-                },
-                changed = asked.changed() => {
-                    changed.map_err(|_| Error::internal("nobody can ask any more"))?;
+            let asked = tokio::select! {
+                () = tokio::time::sleep(pause) => {
+                    if !self.is_due() {
+                        last = Instant::now();
+                        continue;
+                    }
+                    None
                 }
-            }
+                asked = self.shared.verification_requests.asked() => Some(asked),
+            };
             let outcome = self.verify().await;
             self.conclude(&outcome).await?;
+            if let Some(asked) = asked {
+                self.shared.verification_requests.done(asked);
+            }
             self.shared.verification_ended(outcome);
             last = Instant::now();
         }
