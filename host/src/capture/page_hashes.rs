@@ -85,8 +85,9 @@ impl PageHashes {
             changed: BTreeMap::new(),
             header,
         };
+        let names = spool.names()?;
         while hashes.last < last {
-            if !hashes.catch_up(spool)? {
+            if !hashes.catch_up(spool, &names)? {
                 return Ok(None);
             }
         }
@@ -171,11 +172,11 @@ impl PageHashes {
     }
 
     /// Hashes the pages of the next local file; `false` if it is not what it should be.
-    fn catch_up(&mut self, spool: &Spool) -> Result<bool> {
+    fn catch_up(&mut self, spool: &Spool, names: &[FileName]) -> Result<bool> {
         let Some(next) = self.last.next() else {
             return Ok(false);
         };
-        if !spool.names()?.contains(&name(next)) {
+        if names.binary_search(&name(next)).is_err() {
             return Ok(false);
         }
         let mut reader = Reader::new(spool.open_file(name(next))?);
