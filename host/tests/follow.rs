@@ -156,6 +156,22 @@ async fn an_output_follows_its_replica_while_that_grows() {
 }
 
 #[tokio::test]
+async fn to_be_stopped_at_once_is_an_error_only_while_there_is_no_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    let output = dir.path().join("out.db");
+    let source = Source::complete(dir.path());
+    source.put(&replica, 9, 1, 1).await;
+    let stopped = || follow(&replica, FollowOptions::new(&output), async {});
+    let error = stopped().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+    follow_to(&replica, &output, 1).await.unwrap();
+    assert_eq!(stopped().await.unwrap(), txid(1));
+    source.assert_is(&output, 1);
+}
+
+#[tokio::test]
 async fn following_goes_on_from_any_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let source = Source::complete(dir.path());

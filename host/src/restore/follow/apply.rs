@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::header::{change_counter, is_rollback_mode, mark_changed};
 use super::journal::Journal;
-use super::{TXID_SUFFIX, write_txid};
+use super::{read_txid, write_txid};
 use crate::restore::feed::Feed;
 use crate::restore::output::Output;
 use crate::{Error, Result};
@@ -32,15 +32,7 @@ impl Applier {
     /// Opens a followed database.
     pub(super) fn open(path: &Path, lock_wait: Duration) -> Result<Self> {
         let output = Output::locate(path)?;
-        let unknown = || {
-            let path = path.display();
-            Error::invalid(format!(
-                "{path} already exists, and no {path}{TXID_SUFFIX} says which transaction it holds"
-            ))
-        };
-        let text = output.read_beside(TXID_SUFFIX)?.ok_or_else(unknown)?;
-        let txid = text.trim_end().parse();
-        let txid = txid.map_err(|e| unknown().with_source(e))?;
+        let txid = read_txid(&output)?;
         let file = output.open_database()?;
         let cannot =
             |e| Error::unavailable(format!("cannot open {}", path.display())).with_source(e);

@@ -72,7 +72,8 @@ impl fmt::Debug for FollowOptions {
 }
 
 /// Restores a replica if the output does not exist, and then applies what the replica gets, until
-/// `stop` is ready. Returns the last transaction in the output.
+/// `stop` is ready. Returns the last transaction in the output; to be stopped is an error only while
+/// there is none yet.
 ///
 /// Where it stands is kept in `<output>-txid`, so that a later call goes on from there, whatever
 /// the replica has become meanwhile. Each file is verified before a page is written, and applied as
@@ -102,7 +103,7 @@ pub async fn follow(
 ) -> Result<Txid> {
     let mut stop = std::pin::pin!(stop);
     let opened = tokio::select! {
-        () = &mut stop => return Err(Error::unavailable("stopped before the database was restored")),
+        () = &mut stop => return held(options.output).await,
         opened = open(replica, &options) => opened?,
     };
     let (applier, txid) = opened;
@@ -138,6 +139,20 @@ pub(super) fn write_txid(output: &Output, txid: Txid) -> Result<()> {
     output.write_beside(TXID_SUFFIX, format!("{txid}\n").as_bytes())
 }
 
+/// Reads what [`write_txid`] has written.
+fn read_txid(output: &Output) -> Result<Txid> {
+    let unknown = || {
+        let path = output.path();
+        let path = path.display();
+        Error::invalid(format!(
+            "{path} already exists, and no {path}{TXID_SUFFIX} says which transaction it holds"
+        ))
+    };
+    let text = output.read_beside(TXID_SUFFIX)?.ok_or_else(unknown)?;
+    let txid = text.trim_end().parse();
+    txid.map_err(|e| unknown().with_source(e))
+}
+
 /// Opens the output, or makes it.
 async fn open(replica: &Replica, options: &FollowOptions) -> Result<(Applier, Txid)> {
     let path = options.output.clone();
@@ -150,6 +165,21 @@ async fn open(replica: &Replica, options: &FollowOptions) -> Result<(Applier, Tx
         let applier = Applier::open(&path, lock_wait)?;
         let txid = applier.txid();
         Ok((applier, txid))
+    })
+    .await
+}
+
+/// The last transaction in an output that was not opened yet.
+async fn held(path: PathBuf) -> Result<Txid> {
+    blocking(move || {
+        let output = Output::locate(&path)?;
+        if output.has_database()? {
+            read_txid(&output)
+        } else {
+            Err(Error::unavailable(
+                "stopped before the database was restored",
+            ))
+        }
     })
     .await
 }
