@@ -6,6 +6,7 @@
 //! - [`kernel`]: the locks that the kernel holds for this process.
 //! - [`replica`]: what is in a replica, and what lockkeeper restores from it.
 //! - [`litestream`]: the official binary.
+//! - [`compared`]: what both programs do where a replica can silently go wrong.
 //!
 //! Everything here fails by panicking, as a test does.
 #![expect(
@@ -15,6 +16,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod compared;
 pub mod database;
 pub mod kernel;
 pub mod litestream;

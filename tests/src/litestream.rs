@@ -36,6 +36,12 @@ impl Litestream {
         None
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.0
+    }
+
     /// Syncs a database with its replica once.
     ///
     /// # Panics
