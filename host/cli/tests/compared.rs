@@ -53,8 +53,8 @@ fn replication_recovers_from_a_damaged_local_file() {
 }
 
 #[test]
-fn a_file_that_the_replica_lost_is_sent_again() {
-    check("A file that the replica lost is sent again while its local copy exists");
+fn a_file_that_the_replica_lost_stops_no_restore() {
+    check("A file that the replica lost, and whose local copy exists, stops no restore");
 }
 
 #[test]

@@ -23,6 +23,10 @@ fn observe(program: &Program, _: Scale) -> Finding {
     let app = App::create(&place.database(), "first", 10);
     let running = program.replicate(&place);
     program.sync(&place);
+    assert!(
+        comes_true(PATIENCE, || newest(&place.level(9)).is_some()),
+        "no snapshot was made"
+    );
     let copy = place.path("copy.db");
     let following = program.follow(&place, &copy);
     app.commit();
@@ -40,7 +44,12 @@ fn observe(program: &Program, _: Scale) -> Finding {
         has_ended = following.has_ended();
         has_ended || is_level(&copy, &place)
     });
-    let said = answer(following.terminate(), &place);
+    let ended = if has_ended {
+        following.finish()
+    } else {
+        following.terminate()
+    };
+    let said = answer(ended, &place);
     let truth = app.state();
     let _ended = running.terminate();
     let holds = State::read(&copy).as_ref() == Ok(&truth);

@@ -12,7 +12,7 @@ use super::{Finding, Hazard, Scale, comes_true};
 const PATIENCE: Duration = Duration::from_secs(12);
 
 pub(super) const HAZARD: Hazard = Hazard {
-    promise: "A file that the replica lost is sent again while its local copy exists",
+    promise: "A file that the replica lost, and whose local copy exists, stops no restore",
     staging: "With `levels: [{interval: 5s}]` and `l0-retention-check-interval: 1s`. While replication runs, a file in the middle of level \
               0 of the replica is removed before it was merged. The application goes on until a file \
               of level 1 covers what comes after it, or for twelve seconds.",
@@ -52,14 +52,10 @@ fn observe(program: &Program, _: Scale) -> Finding {
     });
     let truth = app.state();
     let _ended = running.terminate();
-    let is_sent_again = if file.exists() { "is" } else { "is not" };
     let goes_on = if is_merged { "goes on" } else { "stands still" };
     let restored = Restored::by(program, &place);
     Finding {
         holds: restored.is(&truth),
-        words: format!(
-            "it {is_sent_again} sent again, level 1 {goes_on}, and {}",
-            restored.words(&truth)
-        ),
+        words: format!("level 1 {goes_on}, and {}", restored.words(&truth)),
     }
 }

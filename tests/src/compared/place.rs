@@ -64,14 +64,24 @@ impl Place {
     /// What was said, without what differs from place to place.
     pub(super) fn quote(&self, said: &str) -> String {
         let said = said.replace(&format!("{}/", self.0.path().display()), "");
-        let words = said.split(' ').map(|word| {
-            let digits = word.chars().filter(char::is_ascii_hexdigit).count();
-            let is_txid = digits == 16 && word.chars().all(|c| c.is_ascii_hexdigit());
-            if is_txid { "…" } else { word }
-        });
-        let said = words.collect::<Vec<_>>().join(" ");
-        format!("`{}`", said.replace(['|', '`'], "'"))
+        format!("`{}`", without_txids(&said).replace(['|', '`'], "'"))
     }
+}
+
+/// Sixteen hexadecimal digits in a row are a transaction.
+fn without_txids(text: &str) -> String {
+    let is_digit = |c: char| c.is_ascii_hexdigit();
+    let mut short = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(is_digit) {
+        let (before, digits) = rest.split_at(at);
+        let (digits, after) =
+            digits.split_at(digits.find(|c| !is_digit(c)).unwrap_or(digits.len()));
+        short.push_str(before);
+        short.push_str(if digits.len() == 16 { "…" } else { digits });
+        rest = after;
+    }
+    short + rest
 }
 
 /// The transactions of the files in a folder, in their order.
