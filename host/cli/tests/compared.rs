@@ -1,4 +1,5 @@
 //! Where a replica could silently go wrong, this binary does what `docs/compared.md` says.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

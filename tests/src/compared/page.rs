@@ -7,7 +7,7 @@ use crate::litestream::NEWEST;
 /// Stands before a figure that differs from run to run.
 pub const MEASURED: &str = "≈";
 /// Begin lines that tell of one run.
-const OF_ONE_RUN: [&str; 2] = ["- Date:", "- Machine:"];
+const OF_ONE_RUN: [&str; 3] = ["- Date:", "- Machine:", "- Profile:"];
 
 /// What both programs did in one hazard.
 #[derive(Debug)]
@@ -39,14 +39,19 @@ impl Row {
 #[must_use]
 pub fn write(rows: &[Row]) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let profile = if cfg!(debug_assertions) {
+        "dev"
+    } else {
+        "release"
+    };
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
     let mut page = format!(
         "# Compared\n\n\
          Conditions in which a replica can go wrong without anybody noticing, staged for lockkeeper \
          and for\nLitestream {NEWEST}: on real files, with the same `litestream.yml` and the same \
          command lines.\n\n\
-         - Command: `cargo build --release && cargo run --release -p lockkeeper-tests --bin compared`\n\
-         - Date: {date}\n- Machine: {cores} cores, {}\n\n\
+         - Command: `cargo build && cargo run -p lockkeeper-tests --bin compared`\n\
+         - Date: {date}\n- Machine: {cores} cores, {}\n- Profile: {profile}\n\n\
          Figures after {MEASURED} are measured, and differ from machine to machine. The rest is what \
          happened, and the\ntest `compared` of the command line stages it again.\n\n\
          | What should hold | Litestream {NEWEST} | lockkeeper | Holds with |\n|---|---|---|---|\n",
