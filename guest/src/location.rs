@@ -4,12 +4,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::plan::Value;
-use crate::scalar;
+use crate::{s3, scalar};
 
 /// The keys that `url` stands for.
 pub(crate) struct Location {
     pub(crate) kind: String,
     pub(crate) settings: Vec<(&'static str, Value)>,
+    /// Whether it names a bucket with nothing behind it, not even a slash.
+    pub(crate) is_bare: bool,
 }
 
 /// The scheme, if `text` looks like a URL.
@@ -31,6 +33,7 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
         return Some(Location {
             kind: scheme,
             settings,
+            is_bare: false,
         });
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -70,6 +73,12 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
             set("username", user);
             set("bucket", path);
         }
+        "s3" => {
+            set("path", &s3::clean(path));
+            // What is written out wins over what the name of the host says.
+            settings.extend(query.split('&').filter_map(parameter));
+            settings.extend(s3::host(host));
+        }
         _ => {
             set("bucket", host);
             set("path", path);
@@ -78,13 +87,19 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
     if !password.is_empty() {
         settings.push((password_key(&scheme), Value::Secret(password.into())));
     }
-    settings.extend(query.split('&').filter_map(parameter));
+    if scheme != "s3" {
+        settings.extend(query.split('&').filter_map(parameter));
+    }
     let kind = if scheme == "webdavs" {
         "webdav".into()
     } else {
         scheme
     };
-    Some(Location { kind, settings })
+    Some(Location {
+        kind,
+        settings,
+        is_bare: !rest.contains('/'),
+    })
 }
 
 fn password_key(scheme: &str) -> &'static str {
