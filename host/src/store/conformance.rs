@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Body, Expected, SMALL_LEN_MAX, Store, body_from_bytes};
+use super::{Body, Expected, SMALL_LEN_MAX, Store, Times, body_from_bytes};
 use crate::ErrorKind;
 
 /// Larger than one part of an upload and one piece of a read.
@@ -36,7 +36,7 @@ pub async fn conformance(store: &dyn Store) {
 
 /// A folder that does not exist is empty.
 async fn an_empty_folder(store: &dyn Store) {
-    assert!(store.list("ltx/0").await.unwrap().is_empty());
+    assert!(store.list("ltx/0", Times::Sealed).await.unwrap().is_empty());
     assert!(store.folders("").await.unwrap().is_empty());
     assert!(store.get("ltx/0/a", 0).await.unwrap().is_none());
     store.delete("ltx/0/a").await.unwrap();
@@ -62,7 +62,7 @@ async fn what_was_written(store: &dyn Store) {
     assert_eq!(read(store, "ltx/0/b", 3).await, b"lo");
     assert_eq!(read(store, "ltx/0/b", 5).await, b"");
     assert_eq!(read(store, "ltx/0/a", 0).await, b"");
-    let listed = store.list("ltx/0").await.unwrap();
+    let listed = store.list("ltx/0", Times::Sealed).await.unwrap();
     let listed: Vec<_> = listed
         .iter()
         .map(|o| (o.key.as_str(), o.size, o.created_ms))
@@ -83,7 +83,7 @@ async fn one_folder(store: &dyn Store) {
         .put("ltx/01/e", TIME_MS, body_from_bytes(&b"1"[..]))
         .await
         .unwrap();
-    assert_eq!(store.list("ltx/0").await.unwrap().len(), 2);
+    assert_eq!(store.list("ltx/0", Times::Sealed).await.unwrap().len(), 2);
     assert_eq!(store.folders("ltx").await.unwrap(), ["0", "01"]);
     assert_eq!(store.folders("").await.unwrap(), ["ltx"]);
 }
@@ -114,7 +114,7 @@ async fn broken_bodies(store: &dyn Store) {
         assert!(store.put("ltx/0/x", TIME_MS, body).await.is_err());
         assert!(store.get("ltx/0/x", 0).await.unwrap().is_none());
     }
-    assert_eq!(store.list("ltx/0").await.unwrap().len(), 2);
+    assert_eq!(store.list("ltx/0", Times::Sealed).await.unwrap().len(), 2);
 }
 
 /// Keys that lead elsewhere are refused.
@@ -137,7 +137,7 @@ async fn what_was_deleted(store: &dyn Store) {
     store.delete("ltx/0/b").await.unwrap();
     store.delete("ltx/0/b").await.unwrap();
     assert!(store.get("ltx/0/b", 0).await.unwrap().is_none());
-    assert_eq!(store.list("ltx/0").await.unwrap().len(), 1);
+    assert_eq!(store.list("ltx/0", Times::Sealed).await.unwrap().len(), 1);
 }
 
 /// A second write is a conflict and changes nothing, whatever its size; after a deletion it is a
