@@ -36,6 +36,9 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
             is_bare: false,
         });
     }
+    if scheme == "s3" {
+        return Some(s3(rest));
+    }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -73,12 +76,6 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
             set("username", user);
             set("bucket", path);
         }
-        "s3" => {
-            set("path", &s3::clean(path));
-            // What is written out wins over what the name of the host says.
-            settings.extend(query.split('&').filter_map(parameter));
-            settings.extend(s3::host(host));
-        }
         _ => {
             set("bucket", host);
             set("path", path);
@@ -87,9 +84,7 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
     if !password.is_empty() {
         settings.push((password_key(&scheme), Value::Secret(password.into())));
     }
-    if scheme != "s3" {
-        settings.extend(query.split('&').filter_map(parameter));
-    }
+    settings.extend(query.split('&').filter_map(parameter));
     let kind = if scheme == "webdavs" {
         "webdav".into()
     } else {
@@ -100,6 +95,24 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
         settings,
         is_bare: !rest.contains('/'),
     })
+}
+
+/// Takes what follows `s3://` apart.
+fn s3(rest: &str) -> Location {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    // What is written out wins over what the name of the host says.
+    let mut settings: Vec<_> = query.split('&').filter_map(parameter).collect();
+    settings.extend(s3::host(host));
+    let path = s3::clean(path);
+    if !path.is_empty() {
+        settings.push(("path", Value::Text(path)));
+    }
+    Location {
+        kind: "s3".into(),
+        settings,
+        is_bare: !rest.contains('/'),
+    }
 }
 
 fn password_key(scheme: &str) -> &'static str {

@@ -126,6 +126,12 @@ fn s3_url(location: &location::Location, path: &str, at: Position, report: &mut 
         let message = "a bucket cannot be named by the ARN of an access point";
         let help = "write the alias of the access point in its place";
         report.error("invalid-url", path, at, message, help);
+    } else if let Some((_, Value::Text(bucket))) = bucket
+        && bucket.contains('@')
+    {
+        let message = "an S3 URL takes no credentials";
+        let help = "write them as `access-key-id` and `secret-access-key`";
+        report.error("invalid-url", path, at, message, help);
     } else if location.is_bare {
         let message = "it is not clear where in the bucket this is: Litestream takes it for a \
                        folder with the name `.`";

@@ -392,6 +392,7 @@ fn an_s3_url_is_clear_about_its_folder() {
     assert_eq!(path("s3://b//x/./y/"), Some(Value::Text("x/y".into())));
     replica("{url: 's3://b'}", &["ambiguous-url 3:20"]);
     replica("{url: 's3://b?region=r'}", &["ambiguous-url 3:20"]);
+    replica("{url: 's3://id:hush@b/p'}", &["invalid-url 3:20"]);
     replica(
         "{url: 's3://arn:aws:s3:eu-west-1:1:accesspoint/a/b'}",
         &["invalid-url 3:20"],

@@ -6,6 +6,8 @@
 //! - [`kernel`]: the locks that the kernel holds for this process.
 //! - [`replica`]: what is in a replica, and what lockkeeper restores from it.
 //! - [`litestream`]: the official binary.
+//! - [`servers`]: real servers of object stores; [`fake_gcs`]: one that only acts as if.
+//! - [`tools`]: where such programs are.
 //!
 //! Everything here fails by panicking, as a test does.
 #![expect(
@@ -16,8 +18,11 @@
 )]
 
 pub mod database;
+pub mod fake_gcs;
 pub mod kernel;
 pub mod litestream;
 pub mod oracle;
 pub mod process;
 pub mod replica;
+pub mod servers;
+pub mod tools;

@@ -50,8 +50,8 @@ pub(crate) async fn collect_up_to(mut body: Body, max: usize) -> Result<Option<V
 /// Which times a listing shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Times {
-    /// Those that cost nothing more: when the objects were sealed, or when the store got them, which
-    /// is later.
+    /// Those that cost nothing more: when the objects were sealed, or when the store got them,
+    /// which is later.
     Listed,
     /// When the objects were sealed; for object stores, at the price of a request for each.
     Sealed,

@@ -40,8 +40,8 @@ fn retry() -> RetryConfig {
 ///
 /// # Errors
 ///
-/// [`crate::ErrorKind::Invalid`] if it has a part that is empty, `.` or `..`: the service would take
-/// it literally, and the client could not write it so.
+/// [`crate::ErrorKind::Invalid`] if it has a part that is empty, `.` or `..`: the service would
+/// take it literally, and the client could not write it so.
 fn parse_root(path: &str) -> Result<Path> {
     let is_plain =
         |part: &str| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control);

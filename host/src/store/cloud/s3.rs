@@ -77,8 +77,8 @@ impl S3Place {
             }),
         };
         let signs = provider.needs_signed_payload() || self.sign_payload != Some(false);
-        // A checksum goes with every deletion of many, so who wants none deletes one by one. So does
-        // who has a slash before every key, which that request would leave out.
+        // A checksum goes with every deletion of many, so who wants none deletes one by one. So
+        // does who has a slash before every key, which that request would leave out.
         let deletes_many = provider.deletes_in_batches()
             && !begins_with_slash
             && self.require_content_md5 != Some(false);

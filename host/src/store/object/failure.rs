@@ -34,15 +34,15 @@ pub(super) fn failed(what: &str, path: &Path, source: object_store::Error) -> Er
             "the key does not fit: correct `secret-access-key` (and `region` or `endpoint`)"
                 .to_owned(),
         ),
-        (Some("ExpiredToken" | "AuthenticationFailed"), _) | (_, Unauthenticated { .. }) => Some(
+        (Some("ExpiredToken" | "AuthenticationFailed" | "AuthorizationFailure"), _)
+        | (_, Unauthenticated { .. }) => Some(
             "the store does not accept the credentials: correct `account-key`, `sas-token`, \
              `secret-access-key` or `service-account`"
                 .to_owned(),
         ),
-        (_, PermissionDenied { .. }) => Some(format!(
-            "the credentials do not allow it: allow them to {} here",
-            permission(what)
-        )),
+        (_, PermissionDenied { .. }) => Some(not_allowed(what)),
+        // What a listing is refused for comes without a kind.
+        _ if text.contains("403 Forbidden") => Some(not_allowed(what)),
         (None, NotFound { .. }) => {
             Some("there is no such bucket, container or object: check `bucket`".to_owned())
         }
@@ -79,6 +79,11 @@ fn is_bucket_code(code: &str) -> bool {
         code,
         "NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted" | "InvalidBucketName"
     )
+}
+
+fn not_allowed(what: &str) -> String {
+    let permission = permission(what);
+    format!("the credentials do not allow it: allow them to {permission} here")
 }
 
 fn wrong_region(said: Said<'_>) -> String {
@@ -162,6 +167,16 @@ mod tests {
         for (what, error, expected) in [
             ("write", denied("403"), "s3:PutObject"),
             ("list", denied("403"), "s3:ListBucket"),
+            (
+                "list",
+                generic("403 Forbidden: <Code>AccessDenied</Code>"),
+                "s3:ListBucket",
+            ),
+            (
+                "list",
+                generic("<Code>AuthorizationFailure</Code>"),
+                "`account-key`",
+            ),
             ("delete below", denied("403"), "s3:DeleteObject"),
             ("read", denied("403"), "s3:GetObject"),
             (

@@ -144,19 +144,23 @@ async fn send_parts(
     let mut sending = FuturesUnordered::new();
     let confirmed = |sent: object_store::Result<()>| sent.map_err(|e| failed("write", path, e));
     for _ in 0..PARTS_MAX {
-        if part.is_empty() {
-            while let Some(sent) = sending.next().await {
-                confirmed(sent)?;
-            }
-            return Ok(size);
-        }
+        // A body must not be asked again after its end, and only its last part is short.
+        let is_last = part.len() < limits.part_len;
         size += part.len() as u64;
         if sending.len() >= limits.concurrency
             && let Some(sent) = sending.next().await
         {
             confirmed(sent)?;
         }
-        sending.push(upload.put_part(PutPayload::from(part)));
+        if !part.is_empty() {
+            sending.push(upload.put_part(PutPayload::from(part)));
+        }
+        if is_last {
+            while let Some(sent) = sending.next().await {
+                confirmed(sent)?;
+            }
+            return Ok(size);
+        }
         part = read_part(&mut body, limits.part_len, path).await?;
     }
     Err(Error::invalid(format!(

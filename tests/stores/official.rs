@@ -1,0 +1,99 @@
+//! lockkeeper and the official binary on one server: what one writes, the other restores.
+
+use lockkeeper::restore::Target;
+use lockkeeper_ltx::Level;
+use lockkeeper_tests::database::assert_same_bytes;
+use lockkeeper_tests::litestream::{Litestream, NEWEST};
+use lockkeeper_tests::servers::Server;
+
+use super::support::{Subject, stop};
+
+/// Several parts of an upload, in one transaction.
+const LARGE: u32 = 12 << 20;
+
+async fn we_write(server: Option<&Server>, path: &str) {
+    let (Some(server), Some(litestream)) = (server, Litestream::find(NEWEST)) else {
+        return;
+    };
+    let mut subject = Subject::new(&server.replica(path));
+    let keeper = subject.start().await;
+    for _ in 0..5 {
+        subject.insert(3, 1000);
+        keeper.sync().await.unwrap();
+    }
+    subject.insert(1, LARGE);
+    keeper.sync().await.unwrap();
+    stop(keeper).await;
+    let files = subject.replica().list_sealed().await.unwrap();
+    let single = files.iter().filter(|file| file.level == Level::L0);
+    let mut points = vec![(Target::Latest, Vec::new())];
+    for file in single.skip(1) {
+        let (txid, ms) = (file.range().max(), file.created_ms);
+        let time = jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
+        points.push((Target::Txid(txid), vec!["-txid".into(), txid.to_string()]));
+        points.push((Target::Before(ms), vec!["-timestamp".into(), time]));
+    }
+    assert!(points.len() > 10, "{}", points.len());
+    for (target, arguments) in points {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let theirs = litestream.restored_by_config(&subject.config(), &subject.path(), &arguments);
+        let ours = subject.restored(target).await;
+        assert_same_bytes(&theirs, &ours, &format!("{target:?} from {}", server.name));
+    }
+    let latest = subject.restored(Target::Latest).await;
+    assert_same_bytes(&latest, &subject.bytes(), server.name);
+}
+
+async fn they_write(server: Option<&Server>, path: &str) {
+    let (Some(server), Some(litestream)) = (server, Litestream::find(NEWEST)) else {
+        return;
+    };
+    let mut subject = Subject::new(&server.replica(path));
+    for _ in 0..3 {
+        subject.insert(3, 1000);
+        litestream.replicate_config_once(&subject.config());
+    }
+    subject.insert(1, LARGE);
+    litestream.replicate_config_once(&subject.config());
+    let ours = subject.restored(Target::Latest).await;
+    assert_same_bytes(&ours, &subject.bytes(), server.name);
+
+    // And on from there, on another machine.
+    subject.forget();
+    let keeper = subject.start().await;
+    subject.insert(3, 1000);
+    keeper.sync().await.unwrap();
+    stop(keeper).await;
+    let theirs = litestream.restored_by_config(&subject.config(), &subject.path(), &[]);
+    assert_same_bytes(&theirs, &subject.bytes(), server.name);
+}
+
+#[tokio::test]
+async fn litestream_restores_every_point_of_what_we_wrote_to_seaweedfs() {
+    we_write(Server::seaweedfs(), "ours").await;
+}
+
+#[tokio::test]
+async fn we_restore_what_litestream_wrote_to_seaweedfs() {
+    they_write(Server::seaweedfs(), "theirs").await;
+}
+
+#[tokio::test]
+async fn litestream_restores_every_point_of_what_we_wrote_to_moto_below_a_slash() {
+    we_write(Server::moto(), "/ours").await;
+}
+
+#[tokio::test]
+async fn we_restore_what_litestream_wrote_to_moto_without_a_path() {
+    they_write(Server::moto(), "").await;
+}
+
+#[tokio::test]
+async fn litestream_restores_every_point_of_what_we_wrote_to_azurite() {
+    we_write(Server::azurite(), "ours").await;
+}
+
+#[tokio::test]
+async fn we_restore_what_litestream_wrote_to_azurite() {
+    they_write(Server::azurite(), "theirs").await;
+}
