@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 
 use super::database::{Command, Database};
 use super::holds::Holds;
-use super::status::{ControlState, DatabaseShared, Status};
+use super::shared::DatabaseShared;
+use super::status::{ControlState, Status};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
