@@ -25,24 +25,16 @@ pub(crate) fn scheme(text: &str) -> Option<&str> {
 pub(crate) fn parse(url: &str) -> Option<Location> {
     let scheme = scheme(url)?.to_lowercase();
     let (_, rest) = url.split_once("://")?;
-    let mut settings = Vec::new();
-    if scheme == "file" {
-        // Litestream takes what follows for an absolute path, with or without its slash.
-        let path = String::from("/") + rest.trim_start_matches('/');
-        settings.push(("path", Value::Text(path)));
-        return Some(Location {
-            kind: scheme,
-            settings,
-            is_bare: false,
-        });
-    }
-    if scheme == "s3" {
-        return Some(s3(rest));
+    match scheme.as_str() {
+        "file" => return Some(file(rest)),
+        "s3" => return Some(s3(rest)),
+        _ => {}
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let mut settings = Vec::new();
     let mut set = |name, text: &str| {
         if !text.is_empty() {
             settings.push((name, Value::Text(text.into())));
@@ -97,6 +89,16 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
     })
 }
 
+/// Litestream takes what follows `file://` for an absolute path, with or without its slash.
+fn file(rest: &str) -> Location {
+    let path = String::from("/") + rest.trim_start_matches('/');
+    Location {
+        kind: "file".into(),
+        settings: Vec::from([("path", Value::Text(path))]),
+        is_bare: false,
+    }
+}
+
 /// Takes what follows `s3://` apart.
 fn s3(rest: &str) -> Location {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -136,6 +138,7 @@ fn parameter(pair: &str) -> Option<(&'static str, Value)> {
         "signPayload" | "sign-payload" => ("sign-payload", flag()),
         "requireContentMD5" | "require-content-md5" => ("require-content-md5", flag()),
         "partSize" | "part-size" => ("part-size", Value::Bytes(scalar::size(value).ok()?)),
+        "use-platform-credentials" => ("use-platform-credentials", flag()),
         "concurrency" => ("concurrency", Value::Number(value.parse().ok()?)),
         _ => return None,
     })

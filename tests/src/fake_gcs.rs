@@ -17,11 +17,6 @@ use hyper_util::rt::TokioIo;
 
 /// Keys of a page of a listing, as there are.
 const PAGE_LEN: usize = 1000;
-/// When every object was made, for the header of that name: what counts is in the metadata.
-const LAST_MODIFIED: &str = "Wed, 25 Nov 2026 10:00:00 GMT";
-/// The same, in listings.
-const LAST_MODIFIED_LISTED: &str = "2026-11-25T10:00:00.000Z";
-
 type Answer = Response<Full<Bytes>>;
 
 /// The server. It ends with its value.
@@ -43,6 +38,9 @@ struct State {
     asked: Vec<String>,
     /// Answers to give instead of doing what is asked.
     failures: VecDeque<Failure>,
+    /// The answer to every write.
+    write_failure: Option<Failure>,
+    ignores_conditions: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +48,7 @@ struct Object {
     bytes: Bytes,
     generation: u64,
     metadata: HeaderMap,
+    written: jiff::Timestamp,
 }
 
 /// An answer that tells of a failure.
@@ -117,6 +116,16 @@ impl FakeGcs {
         lock(&self.state).failures.extend(failures);
     }
 
+    /// Answers every write so from now on.
+    pub fn fail_writes(&self, failure: Failure) {
+        lock(&self.state).write_failure = Some(failure);
+    }
+
+    /// Overwrites from now on what it is told to keep.
+    pub fn ignore_conditions(&self) {
+        lock(&self.state).ignores_conditions = true;
+    }
+
     /// How many failures were not given out yet.
     #[must_use]
     pub fn failures_left(&self) -> usize {
@@ -164,7 +173,9 @@ async fn answer(state: &Mutex<State>, request: http::Request<Incoming>) -> Answe
         None => format!("LIST {}", asked.query.get("prefix").unwrap_or_default()),
     };
     state.asked.push(what);
-    let Some(failure) = state.failures.pop_front() else {
+    let is_write = asked.method == Method::PUT;
+    let failure = state.failures.pop_front();
+    let Some(failure) = failure.or(state.write_failure.filter(|_| is_write)) else {
         return state.answer(&asked);
     };
     if failure.is_done {
@@ -214,7 +225,9 @@ impl State {
     fn put(&mut self, key: &str, asked: &Asked) -> Answer {
         let wanted = asked.headers.get("x-goog-if-generation-match");
         let there = self.objects.get(key).map_or(0, |object| object.generation);
-        if wanted.is_some_and(|wanted| wanted != there.to_string().as_str()) {
+        if !self.ignores_conditions
+            && wanted.is_some_and(|wanted| wanted != there.to_string().as_str())
+        {
             return said(412, "PreconditionFailed");
         }
         self.write(key, asked.body.clone(), metadata(&asked.headers))
@@ -226,6 +239,7 @@ impl State {
             bytes,
             generation: self.generation,
             metadata,
+            written: jiff::Timestamp::now(),
         };
         let answer = described(&object, said(200, ""));
         self.objects.insert(key.to_owned(), object);
@@ -312,8 +326,9 @@ impl State {
                 None => {
                     contents += &format!(
                         "<Contents><Key>{key}</Key><Size>{}</Size><ETag>x</ETag>\
-                         <LastModified>{LAST_MODIFIED_LISTED}</LastModified></Contents>",
-                        object.bytes.len()
+                         <LastModified>{}</LastModified></Contents>",
+                        object.bytes.len(),
+                        object.written
                     );
                 }
             }
@@ -346,10 +361,8 @@ fn described(object: &Object, mut answer: Answer) -> Answer {
     headers.extend(object.metadata.clone());
     headers.insert("etag", etag(object.generation));
     headers.insert("x-goog-generation", object.generation.into());
-    headers.insert(
-        "last-modified",
-        http::HeaderValue::from_static(LAST_MODIFIED),
-    );
+    let written = object.written.strftime("%a, %d %b %Y %H:%M:%S GMT");
+    headers.insert("last-modified", written.to_string().parse().unwrap());
     answer
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
+mod doctor;
+mod matrix;
 mod official;
 mod outages;
 mod refusals;

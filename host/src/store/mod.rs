@@ -3,6 +3,7 @@
 pub(crate) mod cloud;
 mod condition;
 mod conformance;
+mod doctor;
 mod file;
 mod key;
 mod object;
@@ -20,6 +21,7 @@ pub use cloud::RequestCounts;
 pub use condition::{Expected, SMALL_LEN_MAX, Version};
 #[doc(hidden)]
 pub use conformance::conformance;
+pub use doctor::{Check, Verdict, examine};
 pub use file::FileStore;
 pub use lockkeeper_core::inventory::ReplicaFile;
 pub use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};

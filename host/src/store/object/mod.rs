@@ -338,3 +338,7 @@ fn version(tag: Option<String>, number: Option<String>) -> Version {
 fn parse_path(key: &str) -> Result<Path> {
     Path::parse(key).map_err(|e| Error::invalid(format!("not a key: {key:?}")).with_source(e))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
