@@ -3,7 +3,7 @@
 //! The emulators there are speak the other interface of Google, so that nothing here was ever held
 //! against the real service. It also fails on demand, which real servers do not.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,10 +36,8 @@ struct State {
     generation: u64,
     /// What was asked, such as `PUT path/to/key`.
     asked: Vec<String>,
-    /// Answers to give instead of doing what is asked.
-    failures: VecDeque<Failure>,
-    /// The answer to every write.
-    write_failure: Option<Failure>,
+    /// Answers to give instead of doing what is asked, to what begins so.
+    failures: Vec<(String, Failure)>,
     ignores_conditions: bool,
 }
 
@@ -110,15 +108,10 @@ impl FakeGcs {
         lock(&self.state).asked.clone()
     }
 
-    /// Answers the next requests so.
-    pub fn fail(&self, failure: Failure, times: usize) {
-        let failures = std::iter::repeat_n(failure, times);
+    /// Answers the next requests that begin so, such as `PUT path/`, with a failure.
+    pub fn fail(&self, begin: &str, failure: Failure, times: usize) {
+        let failures = std::iter::repeat_n((begin.to_owned(), failure), times);
         lock(&self.state).failures.extend(failures);
-    }
-
-    /// Answers every write so from now on.
-    pub fn fail_writes(&self, failure: Failure) {
-        lock(&self.state).write_failure = Some(failure);
     }
 
     /// Overwrites from now on what it is told to keep.
@@ -172,12 +165,15 @@ async fn answer(state: &Mutex<State>, request: http::Request<Incoming>) -> Answe
         Some(key) => format!("{} {key}", asked.method),
         None => format!("LIST {}", asked.query.get("prefix").unwrap_or_default()),
     };
+    let failure = state
+        .failures
+        .iter()
+        .position(|(begin, _)| what.starts_with(begin));
     state.asked.push(what);
-    let is_write = asked.method == Method::PUT;
-    let failure = state.failures.pop_front();
-    let Some(failure) = failure.or(state.write_failure.filter(|_| is_write)) else {
+    let Some(failure) = failure else {
         return state.answer(&asked);
     };
+    let (_, failure) = state.failures.remove(failure);
     if failure.is_done {
         state.answer(&asked);
     }

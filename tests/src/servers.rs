@@ -45,7 +45,7 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     _process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -92,7 +92,27 @@ impl Server {
             keys,
             address,
             _process: watched.spawn().expect("start a server"),
-            _folder: folder,
+            folder,
+        }
+    }
+
+    /// Sends a request until the answer is as wanted. A server has no other way to say that it is
+    /// ready.
+    fn wait_for(&self, address: SocketAddr, what: &str, headers: &[String], wanted: u16) {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            let answer = ask(address, what, headers);
+            if answer.as_ref().is_ok_and(|status| *status == wanted) {
+                return;
+            }
+            if Instant::now() > deadline {
+                let log = std::fs::read_to_string(self.folder.path().join("log"));
+                panic!(
+                    "{what} at {address}: {answer:?}\n{}",
+                    log.unwrap_or_default()
+                );
+            }
+            std::thread::sleep(START_PAUSE);
         }
     }
 }
@@ -134,10 +154,10 @@ fn seaweedfs() -> Option<Server> {
     let address = local(s3[0]);
     let server = Server::start("SeaweedFS", s3_keys(address), address, &command);
     // It answers before it can write.
-    wait_for(local(filer[0]), "PUT /probe", &[], |status| status == 201);
-    let bucket = format!("POST /buckets/{BUCKET}/");
-    wait_for(local(filer[0]), &bucket, &[], |status| status == 201);
-    wait_for(address, "GET /", &[], |status| status == 403);
+    let filer = local(filer[0]);
+    server.wait_for(filer, "PUT /probe", &[], 201);
+    server.wait_for(filer, &format!("POST /buckets/{BUCKET}/"), &[], 201);
+    server.wait_for(address, "GET /", &[], 403);
     Some(server)
 }
 
@@ -149,8 +169,7 @@ fn moto() -> Option<Server> {
     command.arg(address.port().to_string());
     command.env("PYTHONPATH", folder);
     let server = Server::start("moto", s3_keys(address), address, &command);
-    let bucket = format!("PUT /{BUCKET}");
-    wait_for(address, &bucket, &[], |status| status == 200);
+    server.wait_for(address, &format!("PUT /{BUCKET}"), &[], 200);
     Some(server)
 }
 
@@ -175,9 +194,7 @@ fn azurite() -> Option<Server> {
     let server = Server::start("Azurite", keys, address, &command);
     let target = format!("/{ACCOUNT}/{BUCKET}?restype=container");
     let headers = azure_headers(&format!("http://{address}{target}"));
-    wait_for(address, &format!("PUT {target}"), &headers, |status| {
-        status == 201
-    });
+    server.wait_for(address, &format!("PUT {target}"), &headers, 201);
     Some(server)
 }
 
@@ -196,28 +213,19 @@ fn azure_headers(url: &str) -> Vec<String> {
         .collect()
 }
 
-/// A port that nobody listened on a moment ago.
+/// A port that nobody listened on a moment ago, and that no connection gets by itself: those are
+/// numbered from 32768 on.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(local(0)).unwrap();
-    listener.local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if TcpListener::bind(local(port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// Sends a request until the answer is as wanted. A server has no other way to say that it is
-/// ready.
-fn wait_for(address: SocketAddr, what: &str, headers: &[String], wanted: impl Fn(u16) -> bool) {
-    let deadline = Instant::now() + START_DEADLINE;
-    loop {
-        let answer = ask(address, what, headers);
-        if answer.as_ref().is_ok_and(|status| wanted(*status)) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{what} at {address}: {answer:?}");
-        std::thread::sleep(START_PAUSE);
-    }
 }
 
 /// Sends a request without a body; returns the status of the answer.

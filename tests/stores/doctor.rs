@@ -48,7 +48,7 @@ async fn a_store_that_refuses_to_write_is_not_examined_further() {
         is_done: false,
     };
     assert!(replica.store().folders("").await.unwrap().is_empty());
-    server.fail_writes(denied);
+    server.fail("PUT ", denied, 1);
     let checks = examine(replica.store().as_ref()).await;
     assert_eq!(failed(&checks), ["put"], "{checks:#?}");
     let skipped = |check: &&Check| matches!(check.verdict, Verdict::Skipped);
