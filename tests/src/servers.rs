@@ -55,6 +55,12 @@ impl Server {
         format!("{{{}, path: '{path}'}}", self.keys)
     }
 
+    /// The same, with more keys, such as `part-size: 6MiB`.
+    #[must_use]
+    pub fn replica_with(&self, path: &str, more: &str) -> String {
+        format!("{{{}, {more}, path: '{path}'}}", self.keys)
+    }
+
     /// SeaweedFS, which speaks S3 and verifies signatures.
     #[must_use]
     pub fn seaweedfs() -> Option<&'static Self> {

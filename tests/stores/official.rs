@@ -6,16 +6,22 @@ use lockkeeper_tests::database::assert_same_bytes;
 use lockkeeper_tests::litestream::{Litestream, NEWEST};
 use lockkeeper_tests::servers::Server;
 
-use super::support::{Subject, stop};
+use super::support::{Subject, replica, stop};
 
 /// Several parts of an upload, in one transaction.
 const LARGE: u32 = 12 << 20;
 
 async fn we_write(server: Option<&Server>, path: &str) {
-    let (Some(server), Some(litestream)) = (server, Litestream::find(NEWEST)) else {
+    if let Some(server) = server {
+        check_ours(server.name, &server.replica(path)).await;
+    }
+}
+
+async fn check_ours(server: &str, replica: &str) {
+    let Some(litestream) = Litestream::find(NEWEST) else {
         return;
     };
-    let mut subject = Subject::new(&server.replica(path));
+    let mut subject = Subject::new(replica);
     let keeper = subject.start().await;
     for _ in 0..5 {
         subject.insert(3, 1000);
@@ -38,10 +44,10 @@ async fn we_write(server: Option<&Server>, path: &str) {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let theirs = litestream.restored_by_config(&subject.config(), &subject.path(), &arguments);
         let ours = subject.restored(target).await;
-        assert_same_bytes(&theirs, &ours, &format!("{target:?} from {}", server.name));
+        assert_same_bytes(&theirs, &ours, &format!("{target:?} from {server}"));
     }
     let latest = subject.restored(Target::Latest).await;
-    assert_same_bytes(&latest, &subject.bytes(), server.name);
+    assert_same_bytes(&latest, &subject.bytes(), server);
 }
 
 async fn they_write(server: Option<&Server>, path: &str) {
@@ -96,4 +102,18 @@ async fn litestream_restores_every_point_of_what_we_wrote_to_azurite() {
 #[tokio::test]
 async fn we_restore_what_litestream_wrote_to_azurite() {
     they_write(Server::azurite(), "theirs").await;
+}
+
+#[tokio::test]
+async fn litestream_restores_what_we_encrypted_with_a_key_of_our_own() {
+    let Some(server) = Server::seaweedfs() else {
+        return;
+    };
+    let key = "sse-customer-key: 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE='";
+    check_ours(server.name, &server.replica_with("encrypted", key)).await;
+    // Without the key nothing can be read.
+    let bare = replica(&server.replica("encrypted"));
+    let files = bare.list_all().await.unwrap();
+    let file = files.first().unwrap();
+    assert!(bare.get(file.level, file.name).await.is_err());
 }

@@ -1,5 +1,6 @@
 //! What is asked of a store is counted, and no more is asked than must be.
 
+use futures::TryStreamExt as _;
 use lockkeeper::restore::Target;
 use lockkeeper::store::body_from_bytes;
 use lockkeeper_ltx::Level;
@@ -9,6 +10,9 @@ use lockkeeper_tests::servers::Server;
 
 use super::support::{Subject, replica, restored, stop};
 
+/// The second writing of the first object, by which a server proves that it keeps to conditions.
+const PROOF: u64 = 1;
+
 #[tokio::test]
 async fn one_listing_restores_a_small_replica() {
     let servers = [Server::seaweedfs(), Server::moto(), Server::azurite()];
@@ -16,6 +20,9 @@ async fn one_listing_restores_a_small_replica() {
         let mut subject = Subject::new(&server.replica("small"));
         let keeper = subject.start().await;
         subject.insert(5, 1000);
+        keeper.sync().await.unwrap();
+        let sent = keeper.status().databases[0].requests;
+        assert!(sent.put > 0 && sent.list > 0, "{}: {sent:?}", server.name);
         stop(keeper).await;
         let replica = subject.replica();
         let bytes = restored(&replica, Target::Latest).await;
@@ -62,6 +69,32 @@ async fn a_time_is_asked_for_only_where_it_is_needed() {
     assert_eq!(replica.requests().head, before);
     assert_eq!(replica.list_sealed().await.unwrap()[0].created_ms, 77);
     assert_eq!(replica.requests().head, before + 1);
+}
+
+#[tokio::test]
+async fn a_large_object_is_sent_in_parts_of_the_configured_size() {
+    let Some(server) = Server::moto() else {
+        return;
+    };
+    let name = "0000000000000001-0000000000000001.ltx".parse().unwrap();
+    let content: Vec<u8> = (0..13 << 20).map(|n: u32| (n % 251) as u8).collect();
+    // One request begins, and one ends.
+    for (more, puts) in [
+        ("concurrency: 1", 1 + 3 + 1),
+        ("part-size: 6MiB, concurrency: 2", 1 + 3 + 1),
+        ("part-size: 7MiB", 1 + 2 + 1),
+        ("part-size: 14MiB", 1 + PROOF),
+    ] {
+        let path = format!("parts/{}", more.replace([' ', ',', ':'], ""));
+        let replica = replica(&server.replica_with(&path, more));
+        let body = body_from_bytes(content.clone());
+        replica.put(Level::L0, name, 1, body).await.unwrap();
+        let counts = replica.requests();
+        assert_eq!(counts.put, puts, "{more}: {counts:?}");
+        let body = replica.get(Level::L0, name).await.unwrap().unwrap();
+        let pieces: Vec<bytes::Bytes> = body.try_collect().await.unwrap();
+        assert!(pieces.concat() == content, "{more}");
+    }
 }
 
 #[tokio::test]

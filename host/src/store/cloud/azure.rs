@@ -7,7 +7,7 @@ use lockkeeper_core::s3::endpoint_url;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use super::http::{Connectivity, Wire};
-use super::{below, environment, parse_root, retry};
+use super::{below, check_url, check_word, environment, parse_root, retry};
 use crate::secret::Secret;
 use crate::store::object::{Bucket, ObjectStoreAdapter};
 use crate::store::{Layout, Replica};
@@ -52,8 +52,12 @@ impl AzurePlace {
             .with_container_name(&self.container)
             .with_retry(retry())
             .with_http_connector(wire);
+        check_word("account-name", &self.account)?;
+        check_word("bucket", &self.container)?;
         if let Some(endpoint) = &self.endpoint {
-            builder = builder.with_endpoint(endpoint_url(endpoint));
+            let url = endpoint_url(endpoint);
+            check_url("endpoint", &url)?;
+            builder = builder.with_endpoint(url);
         }
         // What the client says of a key that it cannot read may quote it.
         let client = self.with_credentials(builder)?.build().map_err(|_| {

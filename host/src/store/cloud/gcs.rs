@@ -6,7 +6,7 @@ use std::sync::Arc;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::http::{Connectivity, Wire};
-use super::{below, environment, parse_root, retry};
+use super::{below, check_url, environment, parse_root, retry};
 use crate::secret::Secret;
 use crate::store::object::{Bucket, ObjectStoreAdapter};
 use crate::store::{Layout, Replica};
@@ -42,7 +42,12 @@ impl GcsPlace {
             .with_retry(retry())
             .with_http_connector(wire);
         let builder = match &self.service_account {
-            Some(key) => builder.with_service_account_key(key.expose()),
+            Some(key) => {
+                if let Some(url) = server(key) {
+                    check_url("gcs_base_url", &url)?;
+                }
+                builder.with_service_account_key(key.expose())
+            }
             None if self.takes_environment => match std::env::var(environment::GOOGLE_FILE) {
                 Ok(file) => builder.with_application_credentials(file),
                 Err(_) => builder,
@@ -89,6 +94,12 @@ impl GcsPlace {
     }
 }
 
+/// The server that a key names, if it is not Google's own.
+fn server(key: &Secret) -> Option<String> {
+    let key: serde_json::Value = serde_json::from_str(key.expose()).ok()?;
+    Some(key.get("gcs_base_url")?.as_str()?.to_owned())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
@@ -106,6 +117,19 @@ mod tests {
             assert!(error.contains("`service-account`"), "{error}");
             assert!(!error.contains("canary"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_that_is_none_is_refused() {
+        let key = r#"{"gcs_base_url": "nonsense", "disable_oauth": true, "client_email": "",
+            "private_key": "", "private_key_id": ""}"#;
+        let place = GcsPlace {
+            bucket: "b".into(),
+            service_account: Some(Secret::new(key.into())),
+            ..GcsPlace::default()
+        };
+        let error = place.open().unwrap_err().to_string();
+        assert!(error.contains("`gcs_base_url`"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::{BackoffConfig, RetryConfig};
+use url::Url;
 
 pub(crate) use self::azure::AzurePlace;
 pub(crate) use self::gcs::GcsPlace;
@@ -55,6 +56,43 @@ fn parse_root(path: &str) -> Result<Path> {
         .map_err(|error| Error::invalid(format!("not a path: {path:?}")).with_source(error))
 }
 
+/// Refuses what the client could not put into a request.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Invalid`] if `text` has more in it than letters, digits and signs of ASCII.
+fn check_word(setting: &str, text: &str) -> Result<()> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{setting}` has a blank or a strange letter in it: correct it"
+    )))
+}
+
+/// Refuses what is not the address of a server, which the client would not survive.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Invalid`] if `url` is not one of HTTP, or has more to it than a path.
+fn check_url(setting: &str, url: &str) -> Result<()> {
+    let parsed = Url::parse(url).ok();
+    let is_plain = parsed.is_some_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if is_plain && url.parse::<::http::Uri>().is_ok() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{setting}` is not the address of a server: write for example `https://s3.example.com`"
+    )))
+}
+
 /// A place further down, for one of many databases.
 fn below(path: &str, relative: &std::path::Path) -> String {
     let parts = relative.iter().map(|part| part.to_string_lossy());
@@ -71,6 +109,37 @@ fn below(path: &str, relative: &std::path::Path) -> String {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_put_into_a_request_is_refused() {
+        for bad in ["a b", "a\n", "ä", "a\u{7f}"] {
+            assert!(check_word("region", bad).is_err(), "{bad:?}");
+        }
+        assert!(check_word("region", "eu-west-1").is_ok());
+        for bad in [
+            "",
+            "example.com",
+            "ftp://example.com",
+            "http://",
+            "http://a b",
+            "http://a:99999",
+            "http://1.2.3.256",
+            "http://a?b",
+            "http://a#b",
+            "http://user:canary@a",
+        ] {
+            let error = check_url("endpoint", bad).unwrap_err().to_string();
+            assert!(error.contains("`endpoint`"), "{bad}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+        for good in [
+            "http://[::1]:9000/b",
+            "https://example.com/a/b",
+            "http://a/b/",
+        ] {
+            assert!(check_url("endpoint", good).is_ok(), "{good}");
+        }
+    }
 
     #[test]
     fn a_path_that_a_bucket_would_take_literally_is_refused() {

@@ -8,12 +8,14 @@ use lockkeeper_core::s3::{Provider, endpoint_url, is_private};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 use super::http::{Connectivity, Wire};
-use super::{below, environment, parse_root, retry};
+use super::{below, check_url, check_word, environment, parse_root, retry};
 use crate::secret::Secret;
 use crate::store::object::{Bucket, ObjectStoreAdapter, UploadLimits};
 use crate::store::{Layout, Replica};
 use crate::{Error, Result};
 
+/// The base64 of 32 bytes, in letters.
+const KEY_LEN: usize = 44;
 /// The longest file with a key.
 const KEY_FILE_LEN_MAX: u64 = 4096;
 
@@ -67,6 +69,15 @@ impl S3Place {
             None => parse_root(&self.path)?,
         };
         let url = self.bucket_url(provider, endpoint.as_deref(), begins_with_slash);
+        check_url("endpoint", &url)?;
+        for (setting, text) in [
+            ("bucket", Some(&self.bucket)),
+            ("region", self.region.as_ref()),
+            ("access-key-id", self.access_key_id.as_ref()),
+            ("storage-class", self.storage_class.as_ref()),
+        ] {
+            check_word(setting, text.map_or("", String::as_str))?;
+        }
         let counters = Arc::default();
         let wire = Wire {
             pool: self.connectivity.pool(self.skip_verify)?,
@@ -188,6 +199,11 @@ impl S3Place {
             Some(Encryption::Customer(key)) => key.clone(),
             Some(Encryption::CustomerFile(path)) => read_key(path)?,
         };
+        if key.expose().len() != KEY_LEN || !key.expose().ends_with('=') {
+            return Err(Error::invalid(
+                "`sse-customer-key` is not the base64 of 32 bytes",
+            ));
+        }
         if !endpoint.is_none_or(is_private) {
             return Err(Error::invalid(
                 "`sse-customer-key` would travel unencrypted: use an `https://` endpoint",
@@ -337,6 +353,12 @@ mod tests {
         assert!(with("http://127.0.0.1:1").open().is_ok());
         let error = with("http://example.com").open().unwrap_err();
         assert!(error.to_string().contains("https"), "{error}");
+        let short = S3Place {
+            encryption: Some(Encryption::Customer(Secret::new("MDEyMw==".into()))),
+            ..place()
+        };
+        let error = short.open().unwrap_err();
+        assert!(error.to_string().contains("32 bytes"), "{error}");
     }
 
     #[test]

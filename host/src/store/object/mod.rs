@@ -21,6 +21,7 @@ use object_store::{
 };
 
 use self::failure::{failed, is_bucket_missing};
+use self::upload::Parts;
 use super::cloud::{Counters, RequestCounts};
 use super::condition::{check_small, too_large};
 use super::key::{self, Key};
@@ -207,13 +208,14 @@ impl ObjectStoreAdapter {
 impl Store for ObjectStoreAdapter {
     // Cancel safety: a store shows no object before the last request; parts of an upload that was
     // dropped stay with the store until its lifecycle rules remove them.
-    async fn put(&self, key: &str, created_ms: i64, mut body: Body) -> Result<u64> {
+    async fn put(&self, key: &str, created_ms: i64, body: Body) -> Result<u64> {
         let path = self.path(&Key::parse(key)?.to_string())?;
         let attributes = self.attributes(created_ms)?;
         let part_len = self.bucket.upload.part_len;
-        let first = upload::read_part(&mut body, part_len, &path).await?;
+        let mut parts = Parts::new(body, part_len);
+        let first = parts.next(&path).await?;
         if first.len() >= part_len {
-            return self.put_large(&path, attributes, first, body).await;
+            return self.put_large(&path, attributes, first, parts).await;
         }
         let size = first.len() as u64;
         self.put_expecting(&path, first, attributes, Expected::Absent)

@@ -11,7 +11,7 @@ use object_store::{
 };
 
 use super::failure::{exists, failed, has_no_conditions};
-use super::{ObjectStoreAdapter, UploadLimits, version};
+use super::{ObjectStoreAdapter, version};
 use crate::store::{Body, Expected};
 use crate::{Error, ErrorKind, Result};
 
@@ -86,13 +86,13 @@ impl ObjectStoreAdapter {
             .await
     }
 
-    /// Writes in parts, of which `first` is the first.
+    /// Writes in parts: `first`, and what follows it.
     pub(super) async fn put_large(
         &self,
         path: &Path,
         attributes: Attributes,
         first: Bytes,
-        body: Body,
+        parts: Parts,
     ) -> Result<u64> {
         if self.find(path).await?.is_some() {
             return Err(exists(path));
@@ -104,8 +104,8 @@ impl ObjectStoreAdapter {
         let upload = self.store().put_multipart_opts(path, options).await;
         let mut upload = upload.map_err(|e| failed("write", path, e))?;
         let sent = async {
-            let limits = self.bucket.upload;
-            let size = send_parts(upload.as_mut(), limits, path, first, body).await?;
+            let concurrency = self.bucket.upload.concurrency;
+            let size = send_parts(upload.as_mut(), concurrency, path, first, parts).await?;
             if self.find(path).await?.is_some() {
                 return Err(exists(path));
             }
@@ -134,52 +134,79 @@ fn mode(expected: Expected<'_>) -> PutMode {
 
 async fn send_parts(
     upload: &mut dyn MultipartUpload,
-    limits: UploadLimits,
+    concurrency: usize,
     path: &Path,
     first: Bytes,
-    mut body: Body,
+    mut parts: Parts,
 ) -> Result<u64> {
     let mut size = 0;
     let mut part = first;
     let mut sending = FuturesUnordered::new();
     let confirmed = |sent: object_store::Result<()>| sent.map_err(|e| failed("write", path, e));
     for _ in 0..PARTS_MAX {
-        // A body must not be asked again after its end, and only its last part is short.
-        let is_last = part.len() < limits.part_len;
-        size += part.len() as u64;
-        if sending.len() >= limits.concurrency
-            && let Some(sent) = sending.next().await
-        {
-            confirmed(sent)?;
-        }
-        if !part.is_empty() {
-            sending.push(upload.put_part(PutPayload::from(part)));
-        }
-        if is_last {
+        if part.is_empty() {
             while let Some(sent) = sending.next().await {
                 confirmed(sent)?;
             }
             return Ok(size);
         }
-        part = read_part(&mut body, limits.part_len, path).await?;
+        size += part.len() as u64;
+        if sending.len() >= concurrency
+            && let Some(sent) = sending.next().await
+        {
+            confirmed(sent)?;
+        }
+        sending.push(upload.put_part(PutPayload::from(part)));
+        part = parts.next(path).await?;
     }
     Err(Error::invalid(format!(
         "{path} has more than {PARTS_MAX} parts of {} bytes: set a larger `part-size`",
-        limits.part_len
+        parts.part_len
     )))
 }
 
-/// The next part of a body; shorter than `part_len` only at the end.
-pub(super) async fn read_part(body: &mut Body, part_len: usize, path: &Path) -> Result<Bytes> {
-    let mut part = BytesMut::new();
-    while part.len() < part_len {
-        let Some(piece) = body.next().await else {
-            break;
-        };
-        let piece = piece.map_err(|e| {
-            Error::unavailable(format!("cannot read what to write as {path}")).with_source(e)
-        })?;
-        part.extend_from_slice(&piece);
+/// A body, cut into parts of one size.
+pub(super) struct Parts {
+    body: Body,
+    part_len: usize,
+    /// What came with the last part and belongs to the next.
+    rest: Bytes,
+    is_ended: bool,
+}
+
+impl Parts {
+    pub(super) fn new(body: Body, part_len: usize) -> Self {
+        Self {
+            body,
+            part_len,
+            rest: Bytes::new(),
+            is_ended: false,
+        }
     }
-    Ok(part.freeze())
+
+    /// The next part; shorter than the others only at the end, and empty after it.
+    pub(super) async fn next(&mut self, path: &Path) -> Result<Bytes> {
+        let mut part = BytesMut::new();
+        while part.len() < self.part_len {
+            if self.rest.is_empty() {
+                // A body must not be asked again after its end.
+                let piece = if self.is_ended {
+                    None
+                } else {
+                    self.body.next().await
+                };
+                let Some(piece) = piece else {
+                    self.is_ended = true;
+                    break;
+                };
+                self.rest = piece.map_err(|e| {
+                    Error::unavailable(format!("cannot read what to write as {path}"))
+                        .with_source(e)
+                })?;
+            }
+            let len = self.rest.len().min(self.part_len - part.len());
+            part.extend_from_slice(&self.rest.split_to(len));
+        }
+        Ok(part.freeze())
+    }
 }
