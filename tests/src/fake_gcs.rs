@@ -39,6 +39,11 @@ struct State {
     /// Answers to give instead of doing what is asked, to what begins so.
     failures: Vec<(String, Failure)>,
     ignores_conditions: bool,
+    /// Requests that were not answered yet: now, and at most.
+    waiting: usize,
+    waiting_max: usize,
+    /// How many must wait before the first is answered.
+    crowd: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +124,17 @@ impl FakeGcs {
         lock(&self.state).ignores_conditions = true;
     }
 
+    /// Answers nobody before so many wait.
+    pub fn wait_for_a_crowd(&self, crowd: usize) {
+        lock(&self.state).crowd = crowd;
+    }
+
+    /// The most requests that ever waited at a time.
+    #[must_use]
+    pub fn waiting_max(&self) -> usize {
+        lock(&self.state).waiting_max
+    }
+
     /// How many failures were not given out yet.
     #[must_use]
     pub fn failures_left(&self) -> usize {
@@ -160,7 +176,9 @@ async fn answer(state: &Mutex<State>, request: http::Request<Incoming>) -> Answe
         headers: parts.headers,
         body: body.to_bytes(),
     };
+    wait_for_the_others(state).await;
     let mut state = lock(state);
+    state.waiting -= 1;
     let what = match &asked.key {
         Some(key) => format!("{} {key}", asked.method),
         None => format!("LIST {}", asked.query.get("prefix").unwrap_or_default()),
@@ -183,6 +201,21 @@ async fn answer(state: &Mutex<State>, request: http::Request<Incoming>) -> Answe
         answer.headers_mut().insert("retry-after", seconds);
     }
     answer
+}
+
+/// Waits until as many wait as are wanted, once.
+async fn wait_for_the_others(state: &Mutex<State>) {
+    {
+        let mut state = lock(state);
+        state.waiting += 1;
+        state.waiting_max = state.waiting_max.max(state.waiting);
+    }
+    while {
+        let state = lock(state);
+        state.waiting_max < state.crowd
+    } {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// One request.

@@ -8,7 +8,7 @@ use lockkeeper_tests::database::assert_same_bytes;
 use lockkeeper_tests::fake_gcs::FakeGcs;
 use lockkeeper_tests::servers::Server;
 
-use super::support::{Subject, replica, restored, stop};
+use super::support::{PATIENCE, Subject, replica, restored, stop};
 
 /// The second writing of the first object, by which a server proves that it keeps to conditions.
 const PROOF: u64 = 1;
@@ -118,4 +118,16 @@ async fn many_files_are_deleted_in_one_request() {
         replica.delete_all(&files).await.unwrap();
         assert_eq!(replica.requests().delete, 2, "{}", server.name);
     }
+}
+
+#[tokio::test]
+async fn many_databases_take_turns() {
+    const TURNS: usize = 64;
+    let server = FakeGcs::start();
+    server.wait_for_a_crowd(TURNS);
+    let replica = replica(&server.replica("crowd"));
+    let lists = (0..4 * TURNS).map(|_| replica.list_all());
+    let all = tokio::time::timeout(PATIENCE, futures::future::try_join_all(lists)).await;
+    assert_eq!(all.unwrap().unwrap().len(), 4 * TURNS);
+    assert_eq!(server.waiting_max(), TURNS);
 }

@@ -146,3 +146,78 @@ fn azure(reader: &mut SettingsReader, around: &Surroundings<'_>) -> Result<Azure
 fn takes_environment(reader: &mut SettingsReader) -> Result<bool> {
     Ok(reader.flag("use-platform-credentials")?.unwrap_or(false))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::Configuration;
+    use crate::policy::{Component, PolicySource};
+
+    fn read(replica: &str) -> Result<Configuration> {
+        let component = Component::load(&PolicySource::Embedded).unwrap();
+        let text = format!("dbs: [{{path: app.db, replica: {replica}}}]");
+        Configuration::read(&text, &component, Path::new("/srv"))
+    }
+
+    #[test]
+    fn a_place_is_the_same_by_its_url_and_by_its_keys() {
+        let s3 = "access-key-id: a, secret-access-key: b";
+        let key = "account-key: 'Y2FuYXJ5'";
+        let json = r#"service-account: '{"disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}'"#;
+        for (url, keys, more, expected) in [
+            (
+                "s3://b/p/q",
+                "type: s3, bucket: b, path: p/q",
+                s3,
+                "s3://b/p/q",
+            ),
+            ("s3://b/", "type: s3, bucket: b", s3, "s3://b/"),
+            ("gs://b/p", "type: gs, bucket: b, path: p", json, "gs://b/p"),
+            (
+                "abs://a@c/p",
+                "type: abs, account-name: a, bucket: c, path: p",
+                key,
+                "abs://a@c/p",
+            ),
+        ] {
+            for place in [format!("url: '{url}'"), keys.to_owned()] {
+                let configuration = read(&format!("{{{place}, {more}}}")).unwrap();
+                assert_eq!(configuration.diagnostics(), [], "{place}");
+                let replica = configuration.replica_of(Path::new("/srv/app.db")).unwrap();
+                assert_eq!(replica.to_string(), expected, "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_never_prints_its_secrets() {
+        for replica in [
+            "{url: 's3://b/p', access-key-id: a, secret-access-key: canary}",
+            "{url: 's3://b/p', access-key-id: a, secret-access-key: b, sse-customer-key: canary}",
+            "{url: 'abs://a@c/p', account-key: canary}",
+            "{url: 'abs://a@c/p', sas-token: canary}",
+            "{url: 'gs://b/p', service-account: canary}",
+        ] {
+            let configuration = read(replica).unwrap();
+            let opened = configuration.replica_of(Path::new("/srv/app.db"));
+            let shown = format!("{configuration:?} {opened:?}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (replica, expected) in [
+            (
+                "{url: 's3://b/p', sse-kms-key-id: k, sse-customer-key: c}",
+                "exclude each other",
+            ),
+            ("{url: 's3://b/p', sse-customer-algorithm: DES}", "AES256"),
+            ("{url: 'abs://c/p', account-key: k}", "`account-name`"),
+        ] {
+            let error = read(replica).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -21,6 +21,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpResponseBody, HttpService,
 };
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 
 use super::gate::{self, Gates};
@@ -33,6 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Between two pieces of an answer.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests at a time, of all databases: each takes a connection, and there may be ten thousand
+/// databases that want to begin at once.
+const REQUESTS_MAX: usize = 64;
 /// Open connections without a request, for each server.
 const IDLE_MAX: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -72,6 +76,9 @@ impl Connectivity {
 #[derive(Clone)]
 pub(super) struct Pool {
     connections: Connections,
+    /// Held until the head of an answer is there, and no longer: who reads one object while it
+    /// writes another must not wait for itself.
+    turns: Arc<Semaphore>,
     gates: Arc<Gates>,
 }
 
@@ -93,6 +100,7 @@ impl Pool {
             .build(connector);
         Ok(Self {
             connections,
+            turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
             gates: Arc::default(),
         })
     }
@@ -129,6 +137,8 @@ impl HttpService for Wire {
             request.headers_mut().insert(name, value.clone());
         }
         self.pool.gates.pass(&host).await;
+        let turn = self.pool.turns.acquire().await;
+        let _turn = turn.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         self.counters.add(class);
         let answer = self.pool.connections.request(request);
         let answer = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
