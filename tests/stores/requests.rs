@@ -1,5 +1,7 @@
 //! What is asked of a store is counted, and no more is asked than must be.
 
+use std::time::Duration;
+
 use futures::TryStreamExt as _;
 use lockkeeper::restore::Target;
 use lockkeeper::store::body_from_bytes;
@@ -124,10 +126,20 @@ async fn many_files_are_deleted_in_one_request() {
 async fn many_databases_take_turns() {
     const TURNS: usize = 64;
     let server = FakeGcs::start();
-    server.wait_for_a_crowd(TURNS);
+    server.wait_for_a_crowd(usize::MAX);
     let replica = replica(&server.replica("crowd"));
     let lists = (0..4 * TURNS).map(|_| replica.list_all());
-    let all = tokio::time::timeout(PATIENCE, futures::future::try_join_all(lists)).await;
-    assert_eq!(all.unwrap().unwrap().len(), 4 * TURNS);
+    let lists = futures::future::try_join_all(lists);
+    let watch = async {
+        while server.waiting_max() < TURNS {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Everybody has tried to send by now.
+        assert_eq!(replica.requests().list, TURNS as u64);
+        server.wait_for_a_crowd(0);
+    };
+    let all = tokio::time::timeout(PATIENCE, futures::future::join(lists, watch)).await;
+    let (lists, ()) = all.unwrap();
+    assert_eq!(lists.unwrap().len(), 4 * TURNS);
     assert_eq!(server.waiting_max(), TURNS);
 }
