@@ -75,6 +75,13 @@ impl Server {
         SERVER.get_or_init(moto).as_ref()
     }
 
+    /// moto over TLS, with a certificate that nobody vouches for.
+    #[must_use]
+    pub fn moto_over_tls() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+        SERVER.get_or_init(moto_over_tls).as_ref()
+    }
+
     /// Azurite, which speaks Azure Blob.
     #[must_use]
     pub fn azurite() -> Option<&'static Self> {
@@ -99,6 +106,15 @@ impl Server {
             address,
             _process: watched.spawn().expect("start a server"),
             folder,
+        }
+    }
+
+    /// Connects until somebody listens, who is asked for nothing.
+    fn wait_for_listener(&self) {
+        let deadline = Instant::now() + START_DEADLINE;
+        while let Err(error) = TcpStream::connect(self.address) {
+            assert!(Instant::now() < deadline, "{}: {error}", self.name);
+            std::thread::sleep(START_PAUSE);
         }
     }
 
@@ -168,15 +184,29 @@ fn seaweedfs() -> Option<Server> {
 }
 
 fn moto() -> Option<Server> {
+    let (address, command) = moto_command()?;
+    let server = Server::start("moto", s3_keys(address), address, &command);
+    server.wait_for(address, &format!("PUT /{BUCKET}"), &[], 200);
+    Some(server)
+}
+
+fn moto_over_tls() -> Option<Server> {
+    let (address, mut command) = moto_command()?;
+    command.arg("-s");
+    let keys = s3_keys(address).replace("http://", "https://");
+    let server = Server::start("moto over TLS", keys, address, &command);
+    server.wait_for_listener();
+    Some(server)
+}
+
+fn moto_command() -> Option<(SocketAddr, Command)> {
     let folder = tool("moto-5.2.5")?;
     let address = local(free_port());
     let mut command = Command::new("python3");
     command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p"]);
     command.arg(address.port().to_string());
     command.env("PYTHONPATH", folder);
-    let server = Server::start("moto", s3_keys(address), address, &command);
-    server.wait_for(address, &format!("PUT /{BUCKET}"), &[], 200);
-    Some(server)
+    Some((address, command))
 }
 
 fn azurite() -> Option<Server> {

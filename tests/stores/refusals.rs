@@ -58,3 +58,17 @@ async fn a_wrong_account_key_names_the_setting() {
     assert!(text.contains("`account-key`"), "{text}");
     assert!(!text.contains("Y2FuYXJ5"), "{text}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused_unless_any_will_do() {
+    let Some(server) = Server::moto_over_tls() else {
+        return;
+    };
+    let strict = replica(&server.replica("p"));
+    let error = has_backup(&strict).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    // Whoever it is, it answers: that there is no such bucket yet.
+    let lenient = replica(&server.replica_with("p", "skip-verify: true"));
+    let error = has_backup(&lenient).await.unwrap_err();
+    assert!(error.to_string().contains("`bucket`"), "{error}");
+}

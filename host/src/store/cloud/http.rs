@@ -170,7 +170,24 @@ fn failed(error: legacy::Error) -> HttpError {
     } else {
         HttpErrorKind::Interrupted
     };
-    HttpError::new(kind, error)
+    HttpError::new(kind, Causes::of(&error))
+}
+
+/// What went wrong and why: the errors of connections do not print their causes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Causes(String);
+
+impl Causes {
+    fn of(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        Self(text)
+    }
 }
 
 /// The body of an answer, which breaks off when it is too slow or too long.
@@ -237,5 +254,5 @@ impl Body for Bounded {
 }
 
 fn broken_off(error: hyper::Error) -> HttpError {
-    HttpError::new(HttpErrorKind::Interrupted, error)
+    HttpError::new(HttpErrorKind::Interrupted, Causes::of(&error))
 }

@@ -1,59 +1,74 @@
 //! What a store refuses, in words that name the setting to change.
 
+use std::borrow::Cow;
+
 use lockkeeper_core::text::printable;
 use object_store::path::Path;
 
 use crate::Error;
 
 /// The longest text of a server that is shown, in characters.
-const TEXT_CHARS_MAX: usize = 300;
+const TEXT_CHARS_MAX: usize = 600;
 
 /// What went wrong with `what` at `path`. Nothing of it is final but a conflict: permissions and
 /// buckets can be made good while replication runs.
 pub(super) fn failed(what: &str, path: &Path, source: object_store::Error) -> Error {
-    use object_store::Error::{
-        AlreadyExists, NotFound, PermissionDenied, Precondition, Unauthenticated,
-    };
+    use object_store::Error::{AlreadyExists, Precondition};
     let text = source.to_string();
     let said = Said::read(&text);
     if matches!(source, AlreadyExists { .. } | Precondition { .. }) {
         return exists(path).with_source(said.short(&text));
     }
-    let advice = match (said.code, &source) {
-        (code, _) if code.is_some_and(is_bucket_code) => Some(
-            "the bucket or container does not exist: create it, or correct `bucket`".to_owned(),
-        ),
-        (Some("AuthorizationHeaderMalformed" | "PermanentRedirect"), _) => Some(wrong_region(said)),
-        (Some("RequestTimeTooSkewed"), _) => {
-            Some("the clock of this machine is wrong: set it".to_owned())
-        }
-        (Some("InvalidAccessKeyId"), _) => {
-            Some("the store does not know the key: correct `access-key-id`".to_owned())
-        }
-        (Some("SignatureDoesNotMatch"), _) => Some(
-            "the key does not fit: correct `secret-access-key` (and `region` or `endpoint`)"
-                .to_owned(),
-        ),
-        (Some("ExpiredToken" | "AuthenticationFailed" | "AuthorizationFailure"), _)
-        | (_, Unauthenticated { .. }) => Some(
-            "the store does not accept the credentials: correct `account-key`, `sas-token`, \
-             `secret-access-key` or `service-account`"
-                .to_owned(),
-        ),
-        (_, PermissionDenied { .. }) => Some(not_allowed(what)),
-        // What a listing is refused for comes without a kind.
-        _ if text.contains("403 Forbidden") => Some(not_allowed(what)),
-        (None, NotFound { .. }) => {
-            Some("there is no such bucket, container or object: check `bucket`".to_owned())
-        }
-        _ if text.contains("Received redirect") => Some(wrong_region(said)),
-        _ => None,
-    };
+    let advice = advice(what, said, &source, &text);
     let message = match advice {
         Some(advice) => format!("cannot {what} {path}: {advice}"),
         None => format!("cannot {what} {path}"),
     };
     Error::unavailable(message).with_source(said.short(&text))
+}
+
+/// What to do about an error, where that is known.
+fn advice(
+    what: &str,
+    said: Said<'_>,
+    source: &object_store::Error,
+    text: &str,
+) -> Option<Cow<'static, str>> {
+    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    let known = match (said.code, source) {
+        (Some(code), _) if is_bucket_code(code) => {
+            "the bucket or container does not exist: create it, or correct `bucket`"
+        }
+        (Some("RequestTimeTooSkewed"), _) => "the clock of this machine is wrong: set it",
+        (Some("InvalidAccessKeyId"), _) => {
+            "the store does not know the key: correct `access-key-id`"
+        }
+        (Some("SignatureDoesNotMatch"), _) => {
+            "the key does not fit: correct `secret-access-key` (and `region` or `endpoint`)"
+        }
+        (Some("ExpiredToken" | "AuthenticationFailed" | "AuthorizationFailure"), _)
+        | (_, Unauthenticated { .. }) => {
+            "the store does not accept the credentials: correct `account-key`, `sas-token`, \
+             `secret-access-key` or `service-account`"
+        }
+        (Some("AuthorizationHeaderMalformed" | "PermanentRedirect"), _) => {
+            return Some(wrong_region(said));
+        }
+        (_, PermissionDenied { .. }) => return Some(not_allowed(what)),
+        // What a listing is refused for comes without a kind.
+        _ if text.contains("403 Forbidden") => return Some(not_allowed(what)),
+        (None, NotFound { .. }) => "there is no such bucket, container or object: check `bucket`",
+        _ if text.contains("invalid peer certificate") => {
+            "the machine does not trust the certificate of the server: install its authority, or \
+             set `skip-verify: true`"
+        }
+        _ if text.contains("client error (Connect)") => {
+            "the server cannot be reached: check `endpoint` and the network"
+        }
+        _ if text.contains("Received redirect") => return Some(wrong_region(said)),
+        _ => return None,
+    };
+    Some(known.into())
 }
 
 /// Whether a store says that it cannot write under a condition.
@@ -81,18 +96,18 @@ fn is_bucket_code(code: &str) -> bool {
     )
 }
 
-fn not_allowed(what: &str) -> String {
+fn not_allowed(what: &str) -> Cow<'static, str> {
     let permission = permission(what);
-    format!("the credentials do not allow it: allow them to {permission} here")
+    format!("the credentials do not allow it: allow them to {permission} here").into()
 }
 
-fn wrong_region(said: Said<'_>) -> String {
+fn wrong_region(said: Said<'_>) -> Cow<'static, str> {
     match said.region {
-        Some(region) => format!(
-            "the bucket is in another region: set `region: {}`",
-            printable(region, TEXT_CHARS_MAX)
-        ),
-        None => "the bucket is in another region: set `region`".to_owned(),
+        Some(region) => {
+            let region = printable(region, TEXT_CHARS_MAX);
+            format!("the bucket is in another region: set `region: {region}`").into()
+        }
+        None => "the bucket is in another region: set `region`".into(),
     }
 }
 
@@ -148,80 +163,71 @@ mod tests {
         format!("Error performing GET http://x/ - Server returned {text}").into()
     }
 
-    #[test]
-    fn what_is_wrong_names_the_setting_to_change() {
-        use object_store::Error::{Generic, NotFound, PermissionDenied, Unauthenticated};
-        let path = Path::from("a/b");
-        let generic = |text: &str| Generic {
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic {
             store: "S3",
             source: answer(text),
-        };
-        let denied = |text: &str| PermissionDenied {
-            path: "a/b".into(),
-            source: answer(text),
-        };
-        let absent = |text: &str| NotFound {
-            path: "a/b".into(),
-            source: answer(text),
-        };
-        for (what, error, expected) in [
-            ("write", denied("403"), "s3:PutObject"),
-            ("list", denied("403"), "s3:ListBucket"),
-            (
-                "list",
-                generic("403 Forbidden: <Code>AccessDenied</Code>"),
-                "s3:ListBucket",
-            ),
-            (
-                "list",
-                generic("<Code>AuthorizationFailure</Code>"),
-                "`account-key`",
-            ),
-            ("delete below", denied("403"), "s3:DeleteObject"),
-            ("read", denied("403"), "s3:GetObject"),
-            (
-                "read",
-                denied("<Code>SignatureDoesNotMatch</Code>"),
-                "`secret-access-key`",
-            ),
-            (
-                "read",
-                denied("<Code>InvalidAccessKeyId</Code>"),
-                "`access-key-id`",
-            ),
-            ("read", denied("<Code>RequestTimeTooSkewed</Code>"), "clock"),
-            (
-                "list",
-                generic("<Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region>"),
-                "`region: eu-west-1`",
-            ),
-            ("list", absent("<Code>NoSuchBucket</Code>"), "`bucket`"),
-            ("list", absent("<Code>ContainerNotFound</Code>"), "`bucket`"),
-            (
-                "list",
-                Unauthenticated {
-                    path: "a/b".into(),
-                    source: answer("401"),
-                },
-                "`service-account`",
-            ),
-        ] {
-            let error = failed(what, &path, error);
-            assert_eq!(error.kind(), ErrorKind::Unavailable);
-            let text = error.to_string();
-            assert!(text.contains(expected) && text.contains("a/b"), "{text}");
         }
+    }
+
+    fn denied(text: &str) -> object_store::Error {
+        object_store::Error::PermissionDenied {
+            path: "a/b".into(),
+            source: answer(text),
+        }
+    }
+
+    #[track_caller]
+    fn check(what: &str, error: object_store::Error, expected: &str) {
+        let error = failed(what, &Path::from("a/b"), error);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let text = error.to_string();
+        assert!(text.contains(expected) && text.contains("a/b"), "{text}");
+    }
+
+    #[test]
+    fn what_is_refused_names_the_permission_to_grant() {
+        check("write", denied("403"), "s3:PutObject");
+        check("list", denied("403"), "s3:ListBucket");
+        check("delete below", denied("403"), "s3:DeleteObject");
+        check("read", denied("403"), "s3:GetObject");
+        let listing = generic("403 Forbidden: <Code>AccessDenied</Code>");
+        check("list", listing, "s3:ListBucket");
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_setting_to_change() {
+        let unknown = |code: &str| denied(&format!("<Code>{code}</Code>"));
+        let secret = "`secret-access-key`";
+        check("read", unknown("SignatureDoesNotMatch"), secret);
+        check("read", unknown("InvalidAccessKeyId"), "`access-key-id`");
+        check("read", unknown("RequestTimeTooSkewed"), "clock");
+        check("read", unknown("AuthorizationFailure"), "`account-key`");
+        let elsewhere = "<Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region>";
+        check("list", generic(elsewhere), "`region: eu-west-1`");
+        let untrusted = "client error (Connect): invalid peer certificate: UnknownIssuer";
+        check("list", generic(untrusted), "`skip-verify: true`");
+        check("list", generic("client error (Connect): x"), "`endpoint`");
+        for code in ["NoSuchBucket", "ContainerNotFound"] {
+            let absent = object_store::Error::NotFound {
+                path: "a/b".into(),
+                source: answer(&format!("<Code>{code}</Code>")),
+            };
+            assert!(is_bucket_missing(&absent));
+            check("list", absent, "`bucket`");
+        }
+        let unauthenticated = object_store::Error::Unauthenticated {
+            path: "a/b".into(),
+            source: answer("401"),
+        };
+        check("list", unauthenticated, "`service-account`");
     }
 
     #[test]
     fn only_the_words_of_a_server_are_shown() {
         let long = "x".repeat(100_000);
         let text = format!("<Code>Odd\u{1b}[2J</Code><Message>{long}</Message><Secret>s</Secret>");
-        let error = object_store::Error::Generic {
-            store: "S3",
-            source: answer(&text),
-        };
-        let text = failed("read", &Path::from("a"), error).to_string();
-        assert!(text.len() < 500 && !text.contains('\u{1b}'), "{text}");
+        let text = failed("read", &Path::from("a"), generic(&text)).to_string();
+        assert!(text.len() < 1000 && !text.contains('\u{1b}'), "{text}");
     }
 }
