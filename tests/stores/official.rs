@@ -1,12 +1,16 @@
 //! lockkeeper and the official binary on one server: what one writes, the other restores.
 
+use std::path::PathBuf;
+
+use lockkeeper::Lockkeeper;
 use lockkeeper::restore::Target;
 use lockkeeper_ltx::Level;
-use lockkeeper_tests::database::assert_same_bytes;
+use lockkeeper_tests::database::{self, assert_same_bytes};
 use lockkeeper_tests::litestream::{Litestream, NEWEST};
 use lockkeeper_tests::servers::Server;
+use rusqlite::Connection;
 
-use super::support::{Subject, replica, stop};
+use super::support::{Subject, replica, restored, stop};
 
 /// Several parts of an upload, in one transaction.
 const LARGE: u32 = 12 << 20;
@@ -116,4 +120,41 @@ async fn litestream_restores_what_we_encrypted_with_a_key_of_our_own() {
     let files = bare.list_all().await.unwrap();
     let file = files.first().unwrap();
     assert!(bare.get(file.level, file.name).await.is_err());
+}
+
+/// A directory of databases, with one in a directory of its own; and what replicates it.
+fn directory(replica: &str) -> (tempfile::TempDir, Connection, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    let app = database::open_without_checkpoints(&dir.path().join("sub/app.db"));
+    app.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(9000))")
+        .unwrap();
+    let config = dir.path().join("litestream.yml");
+    let text = format!(
+        "dbs: [{{dir: '{}', pattern: '*.db', recursive: true, replica: {replica}}}]",
+        dir.path().display()
+    );
+    std::fs::write(&config, text).unwrap();
+    (dir, app, config)
+}
+
+#[tokio::test]
+async fn a_database_of_a_directory_is_below_the_place_of_the_replica() {
+    let (Some(server), Some(litestream)) = (Server::moto(), Litestream::find(NEWEST)) else {
+        return;
+    };
+    let (_dir, mut app, config) = directory(&server.replica("directory/theirs"));
+    litestream.replicate_config_once(&config);
+    let theirs = replica(&server.replica("directory/theirs/sub/app.db"));
+    let ours = restored(&theirs, Target::Latest).await;
+    assert_same_bytes(&ours, &database::bytes(&mut app), "written by Litestream");
+
+    let (_dir, mut app, config) = directory(&server.replica("directory/ours"));
+    let text = std::fs::read_to_string(config).unwrap();
+    let keeper = Lockkeeper::builder().config(text).start().await.unwrap();
+    keeper.sync().await.unwrap();
+    stop(keeper).await;
+    let subject = Subject::new(&server.replica("directory/ours/sub/app.db"));
+    let theirs = litestream.restored_by_config(&subject.config(), &subject.path(), &[]);
+    assert_same_bytes(&theirs, &database::bytes(&mut app), "written by us");
 }
