@@ -7,6 +7,8 @@
 //! - [`replica`]: what is in a replica, and what lockkeeper restores from it.
 //! - [`litestream`]: the official binary.
 //! - [`compared`]: what both programs do where a replica can silently go wrong.
+//! - [`servers`]: real servers of object stores; [`fake_gcs`]: one that only acts as if.
+//! - [`tools`]: where such programs are.
 //!
 //! Everything here fails by panicking, as a test does.
 #![expect(
@@ -18,8 +20,11 @@
 
 pub mod compared;
 pub mod database;
+pub mod fake_gcs;
 pub mod kernel;
 pub mod litestream;
 pub mod oracle;
 pub mod process;
 pub mod replica;
+pub mod servers;
+pub mod tools;

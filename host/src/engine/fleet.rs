@@ -116,7 +116,7 @@ impl Fleet {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
-        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.to_string()));
+        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.clone()));
         let database = Database {
             settings,
             holds,

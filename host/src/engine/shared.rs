@@ -15,6 +15,7 @@ use super::status::{DatabaseState, DatabaseStatus, LogHeld, Verified};
 use super::verification::Outcome;
 use super::waiting::Waiting;
 use crate::clock;
+use crate::store::Replica;
 
 /// How far one database came, as its parts know it.
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ impl Marks {
 #[derive(Debug)]
 pub(crate) struct DatabaseShared {
     path: PathBuf,
-    replica: String,
+    replica: Replica,
     marks: Mutex<Marks>,
     wake: Arc<Notify>,
     state: Mutex<DatabaseState>,
@@ -98,7 +99,7 @@ pub(crate) struct Durable {
 }
 
 impl DatabaseShared {
-    pub(crate) fn new(path: PathBuf, replica: String) -> Self {
+    pub(crate) fn new(path: PathBuf, replica: Replica) -> Self {
         Self {
             path,
             replica,
@@ -341,7 +342,8 @@ impl DatabaseShared {
         DatabaseStatus {
             path: self.path.clone(),
             state,
-            replica: self.replica.clone(),
+            replica: self.replica.to_string(),
+            requests: self.replica.requests(),
             spooled: marks.spooled,
             durable: marks.durable,
             snapshot: marks.snapshot,

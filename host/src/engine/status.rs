@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use lockkeeper_ltx::{Txid, TxidRange};
 
 use crate::policy::PolicyStats;
+use crate::store::RequestCounts;
 
 /// What replication of one database is doing.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +47,8 @@ pub struct DatabaseStatus {
     pub state: DatabaseState,
     /// Where the replica is. Never holds a secret.
     pub replica: String,
+    /// How many requests were sent to the store of the replica since the start; none to a folder.
+    pub requests: RequestCounts,
     /// The last transaction in a sealed local file.
     pub spooled: Option<Txid>,
     /// The last transaction the replica confirmed, with all before it.

@@ -548,7 +548,8 @@ async fn a_replica_that_cannot_be_opened_is_an_error_of_the_start() {
 
 #[test]
 fn what_a_replica_held_is_not_relied_on_before_it_is_listed_again() {
-    let shared = super::shared::DatabaseShared::new("app.db".into(), "replica".into());
+    let shared =
+        super::shared::DatabaseShared::new("app.db".into(), Replica::file("replica").unwrap());
     shared.reached(Vec::new(), None);
     assert!(shared.snapshots().is_some());
     shared.restart(None);

@@ -249,8 +249,8 @@ impl Upkeep<'_> {
         if !deletions.files.is_empty() {
             self.ownership.check_if_old().await?;
         }
+        self.replica.delete_all(&deletions.files).await?;
         for file in &deletions.files {
-            self.replica.delete(file.level, file.name).await?;
             tracing::debug!(replica = %self.replica, level = %file.level, name = %file.name, "deleted");
         }
         self.shared.removed(&deletions.files);
