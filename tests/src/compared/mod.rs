@@ -84,7 +84,7 @@ impl Scale {
 pub struct Finding {
     /// Whether what should hold did.
     pub holds: bool,
-    /// What happened. Only the figures of [`figure`] differ from run to run.
+    /// What happened. Only figures after [`page::MEASURED`] differ from run to run.
     pub words: String,
 }
 
