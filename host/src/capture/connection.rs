@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// First version without the WAL-reset bug, in which a writer that races a checkpoint loses pages.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
+/// Pages that a connection keeps when nothing uses them. Ours write one row at a time, and read the
+/// pages of a snapshot past the cache.
+const CACHE_PAGES: u32 = 2;
 /// Bytes that SQLite maps of a wal-index at a time.
 const SHM_REGION_LEN: c_int = 32_768;
 /// How often the index is read while a writer is changing it.
@@ -47,7 +50,14 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    no_lookaside(&connection).map_err(fail)?;
     connection.busy_timeout(busy_timeout).map_err(fail)?;
+    // With so few, pages are allocated one by one. By then the schema was read, with room for
+    // twenty; that room goes.
+    connection
+        .pragma_update(None, "cache_size", CACHE_PAGES)
+        .and_then(|()| connection.execute_batch("PRAGMA shrink_memory"))
+        .map_err(fail)?;
     connection
         .pragma_update(None, "wal_autocheckpoint", 0)
         .map_err(fail)?;
@@ -58,6 +68,26 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
         .map_err(fail)?;
     keep_log_on_close(&connection);
     Ok(connection)
+}
+
+/// Keeps SQLite from setting memory aside for small allocations, which only a busy connection needs:
+/// there may be thousands of databases, each with three of ours.
+fn no_lookaside(connection: &Connection) -> rusqlite::Result<()> {
+    // SAFETY: the handle is open and nothing was asked of it yet, as the opcode demands; it takes a
+    // buffer, of which none is given, and two ints.
+    let code = unsafe {
+        ffi::sqlite3_db_config(
+            connection.handle(),
+            ffi::SQLITE_DBCONFIG_LOOKASIDE,
+            std::ptr::null_mut::<c_void>(),
+            0 as c_int,
+            0 as c_int,
+        )
+    };
+    if code != ffi::SQLITE_OK {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+    }
+    Ok(())
 }
 
 /// Whether SQLite reads the file as a database. Leaves its log as it is.
