@@ -15,6 +15,7 @@ mod location;
 pub mod plan;
 mod replica;
 mod report;
+mod s3;
 mod scalar;
 pub mod schema;
 mod tree;

@@ -4,12 +4,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::plan::Value;
-use crate::scalar;
+use crate::{s3, scalar};
 
 /// The keys that `url` stands for.
 pub(crate) struct Location {
     pub(crate) kind: String,
     pub(crate) settings: Vec<(&'static str, Value)>,
+    /// Whether it names a bucket with nothing behind it, not even a slash.
+    pub(crate) is_bare: bool,
 }
 
 /// The scheme, if `text` looks like a URL.
@@ -23,20 +25,16 @@ pub(crate) fn scheme(text: &str) -> Option<&str> {
 pub(crate) fn parse(url: &str) -> Option<Location> {
     let scheme = scheme(url)?.to_lowercase();
     let (_, rest) = url.split_once("://")?;
-    let mut settings = Vec::new();
-    if scheme == "file" {
-        // Litestream takes what follows for an absolute path, with or without its slash.
-        let path = String::from("/") + rest.trim_start_matches('/');
-        settings.push(("path", Value::Text(path)));
-        return Some(Location {
-            kind: scheme,
-            settings,
-        });
+    match scheme.as_str() {
+        "file" => return Some(file(rest)),
+        "s3" => return Some(s3(rest)),
+        _ => {}
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let mut settings = Vec::new();
     let mut set = |name, text: &str| {
         if !text.is_empty() {
             settings.push((name, Value::Text(text.into())));
@@ -84,7 +82,39 @@ pub(crate) fn parse(url: &str) -> Option<Location> {
     } else {
         scheme
     };
-    Some(Location { kind, settings })
+    Some(Location {
+        kind,
+        settings,
+        is_bare: !rest.contains('/'),
+    })
+}
+
+/// Litestream takes what follows `file://` for an absolute path, with or without its slash.
+fn file(rest: &str) -> Location {
+    let path = String::from("/") + rest.trim_start_matches('/');
+    Location {
+        kind: "file".into(),
+        settings: Vec::from([("path", Value::Text(path))]),
+        is_bare: false,
+    }
+}
+
+/// Takes what follows `s3://` apart.
+fn s3(rest: &str) -> Location {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    // What is written out wins over what the name of the host says.
+    let mut settings: Vec<_> = query.split('&').filter_map(parameter).collect();
+    settings.extend(s3::host(host));
+    let path = s3::clean(path);
+    if !path.is_empty() {
+        settings.push(("path", Value::Text(path)));
+    }
+    Location {
+        kind: "s3".into(),
+        settings,
+        is_bare: !rest.contains('/'),
+    }
 }
 
 fn password_key(scheme: &str) -> &'static str {
@@ -108,6 +138,7 @@ fn parameter(pair: &str) -> Option<(&'static str, Value)> {
         "signPayload" | "sign-payload" => ("sign-payload", flag()),
         "requireContentMD5" | "require-content-md5" => ("require-content-md5", flag()),
         "partSize" | "part-size" => ("part-size", Value::Bytes(scalar::size(value).ok()?)),
+        "use-platform-credentials" => ("use-platform-credentials", flag()),
         "concurrency" => ("concurrency", Value::Number(value.parse().ok()?)),
         _ => return None,
     })

@@ -104,12 +104,40 @@ fn url(own: &Section<'_>, report: &mut Report) -> Option<location::Location> {
         }
     }
     let location = location::parse(own.text("url")?);
+    if let Some(location) = &location
+        && location.kind == "s3"
+    {
+        s3_url(location, &found.path, found.at, report);
+    }
     if location.is_none() {
         let message = "this is not a URL";
         let help = "write for example `file:///backups/app`, or use `path`";
         report.error("invalid-url", &found.path, found.at, message, help);
     }
     location
+}
+
+/// What can be written as a URL, and what a replica must not be named by.
+fn s3_url(location: &location::Location, path: &str, at: Position, report: &mut Report) {
+    let bucket = location.settings.iter().find(|(name, _)| *name == "bucket");
+    if let Some((_, Value::Text(bucket))) = bucket
+        && bucket.starts_with("arn:")
+    {
+        let message = "a bucket cannot be named by the ARN of an access point";
+        let help = "write the alias of the access point in its place";
+        report.error("invalid-url", path, at, message, help);
+    } else if let Some((_, Value::Text(bucket))) = bucket
+        && bucket.contains('@')
+    {
+        let message = "an S3 URL takes no credentials";
+        let help = "write them as `access-key-id` and `secret-access-key`";
+        report.error("invalid-url", path, at, message, help);
+    } else if location.is_bare {
+        let message = "it is not clear where in the bucket this is: Litestream takes it for a \
+                       folder with the name `.`";
+        let help = "put a slash at the end for the whole bucket, or name a folder";
+        report.error("ambiguous-url", path, at, message, help);
+    }
 }
 
 fn unknown_kind(kind: &str, path: &str, at: Position, report: &mut Report) {

@@ -180,6 +180,8 @@ pub const REPLICA_KINDS: &[&str] = &["file", "s3", "gs", "abs", "oss", "sftp", "
 const S3: &[&str] = &["s3"];
 const S3_LIKE: &[&str] = &["s3", "oss"];
 const ABS: &[&str] = &["abs"];
+const GS: &[&str] = &["gs"];
+const CLOUDS: &[&str] = &["s3", "gs", "abs"];
 const SFTP: &[&str] = &["sftp"];
 const WEBDAV: &[&str] = &["webdav"];
 const NATS: &[&str] = &["nats"];
@@ -252,8 +254,8 @@ pub static KEYS: &[Key] = &[
     replica(S3_LIKE, "region", Kind::Text, "The region."),
     replica(BUCKETS, "bucket", Kind::Text, "The bucket or container."),
     replica(ENDPOINTS, "endpoint", Kind::Text, "The server, where it is not the provider's own."),
-    replica(S3_LIKE, "part-size", Kind::Size, "The size of the parts of an upload; at least `5MiB`."),
-    replica(S3_LIKE, "concurrency", Kind::Number(1), "Parts sent at the same time."),
+    replica(S3_LIKE, "part-size", Kind::Size, "The size of the parts of an upload; at least `5MiB`.").varies("`5MiB`"),
+    replica(S3_LIKE, "concurrency", Kind::Number(1), "Parts sent at the same time; each takes memory.").varies("5; 2 for Cloudflare R2"),
     replica(S3, "force-path-style", Kind::Flag, "Whether the bucket is part of the path.").varies("`true` with `endpoint`"),
     replica(S3, "sign-payload", Kind::Flag, "Whether to sign what is sent."),
     replica(S3, "require-content-md5", Kind::Flag, "Whether to send a checksum with deletions."),
@@ -263,6 +265,8 @@ pub static KEYS: &[Key] = &[
     replica(S3, "sse-customer-key", Kind::Secret, "The key, in base64."),
     replica(S3, "sse-customer-key-path", Kind::Text, "A file with the key."),
     replica(S3, "sse-kms-key-id", Kind::Text, "A key that the provider keeps."),
+    replica(CLOUDS, "use-platform-credentials", Kind::Flag, "Whether to take the credentials of the machine where none are given here. Litestream skips this key, and always does.").is("false"),
+    replica(GS, "service-account", Kind::Secret, "The key of a service account, in JSON. Litestream skips this key."),
     replica(ABS, "account-name", Kind::Text, "The account."),
     replica(ABS, "account-key", Kind::Secret, "Its key."),
     replica(ABS, "sas-token", Kind::Secret, "A token instead of the key."),

@@ -236,7 +236,7 @@ fn databases_and_replicas_follow_the_rules() {
         &["conflicting-snapshot 1:64"],
     );
     let only_file = [String::from("file")];
-    let found = validate("dbs: [{path: a, replica: {url: 's3://b'}}]", &only_file);
+    let found = validate("dbs: [{path: a, replica: {url: 's3://b/'}}]", &only_file);
     let found = found.expect_err("s3 is not there");
     assert_eq!(found[0].code, "replica-kind-unavailable");
     assert_eq!(found[0].position.map(|at| at.column), Some(32));
@@ -308,6 +308,95 @@ fn a_file_url_is_absolute_with_or_without_its_slash() {
     let plan = plan("dbs: [{path: a, replica: {url: 'file://b/c'}}]");
     let path = setting(&plan.databases[0].replica.settings, "path");
     assert_eq!(path, Some(&Value::Text("/b/c".into())));
+}
+
+#[test]
+fn the_host_of_an_s3_url_says_where_the_bucket_is() {
+    for (url, bucket, region, endpoint, style) in [
+        ("b/p", "b", None, None, None),
+        ("my.b/p", "my.b", None, None, None),
+        ("b.s3.amazonaws.com/p", "b", None, None, None),
+        (
+            "b.s3.eu-west-1.amazonaws.com/p",
+            "b",
+            Some("eu-west-1"),
+            None,
+            None,
+        ),
+        (
+            "b.nyc3.digitaloceanspaces.com/p",
+            "b",
+            Some("nyc3"),
+            Some("https://nyc3.digitaloceanspaces.com"),
+            Some(false),
+        ),
+        (
+            "b.s3.us-west-002.backblazeb2.com/p",
+            "b",
+            Some("us-west-002"),
+            Some("https://s3.us-west-002.backblazeb2.com"),
+            Some(true),
+        ),
+        (
+            "b.s3.fr-par.scw.cloud/p",
+            "b",
+            Some("fr-par"),
+            Some("https://s3.fr-par.scw.cloud"),
+            Some(false),
+        ),
+        (
+            "b.s3.filebase.com/p",
+            "b",
+            Some("us-east-1"),
+            Some("https://s3.filebase.com"),
+            Some(true),
+        ),
+        (
+            "b.localhost:9000/p",
+            "b",
+            Some("us-east-1"),
+            Some("http://localhost:9000"),
+            Some(true),
+        ),
+        (
+            "b.localhost:9000/p?endpoint=https://x.org&region=r&forcePathStyle=false",
+            "b",
+            Some("r"),
+            Some("https://x.org"),
+            Some(false),
+        ),
+    ] {
+        let plan = plan(&format!(
+            "dbs: [{{path: a, replica: {{url: 's3://{url}'}}}}]"
+        ));
+        let settings = &plan.databases[0].replica.settings;
+        let text = |name| match setting(settings, name) {
+            Some(Value::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let found = (text("bucket"), text("region"), text("endpoint"));
+        assert_eq!(found, (Some(bucket), region, endpoint), "{url}");
+        let found = setting(settings, "force-path-style");
+        assert_eq!(found, style.map(Value::Flag).as_ref(), "{url}");
+        assert_eq!(text("path"), Some("p"), "{url}");
+    }
+}
+
+#[test]
+fn an_s3_url_is_clear_about_its_folder() {
+    let path = |url: &str| {
+        let plan = plan(&format!("dbs: [{{path: a, replica: {{url: '{url}'}}}}]"));
+        setting(&plan.databases[0].replica.settings, "path").cloned()
+    };
+    assert_eq!(path("s3://b/"), None);
+    assert_eq!(path("s3://b//x/./y/"), Some(Value::Text("x/y".into())));
+    replica("{url: 's3://b'}", &["ambiguous-url 3:20"]);
+    replica("{url: 's3://b?region=r'}", &["ambiguous-url 3:20"]);
+    replica("{url: 's3://id:hush@b/p'}", &["invalid-url 3:20"]);
+    replica(
+        "{url: 's3://arn:aws:s3:eu-west-1:1:accesspoint/a/b'}",
+        &["invalid-url 3:20"],
+    );
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod lock;
 mod paths;
 pub mod policy;
 pub mod restore;
+mod secret;
 mod settings;
 mod spool;
 pub mod store;

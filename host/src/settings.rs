@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::spool::default_meta_path;
 use crate::store::Replica;
+use crate::store::cloud::{AzurePlace, GcsPlace, S3Place};
 
 /// How one database is replicated.
 #[derive(Clone, Debug)]
@@ -96,6 +97,12 @@ pub(crate) struct ReplicaSettings {
 pub(crate) enum ReplicaPlace {
     /// A folder.
     File(PathBuf),
+    /// A bucket of S3 or of a service like it.
+    S3(S3Place),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsPlace),
+    /// A container of Azure Blob Storage.
+    Azure(AzurePlace),
     /// What a test prepared.
     #[cfg(test)]
     Given(Replica),
@@ -109,6 +116,9 @@ impl ReplicaSettings {
     pub(crate) fn open(&self) -> Result<Replica> {
         match &self.place {
             ReplicaPlace::File(path) => Replica::file(path),
+            ReplicaPlace::S3(place) => place.open(),
+            ReplicaPlace::Gcs(place) => place.open(),
+            ReplicaPlace::Azure(place) => place.open(),
             #[cfg(test)]
             ReplicaPlace::Given(replica) => Ok(replica.clone()),
         }
@@ -118,6 +128,9 @@ impl ReplicaSettings {
     fn below(&self, relative: &Path) -> Self {
         let place = match &self.place {
             ReplicaPlace::File(path) => ReplicaPlace::File(path.join(relative)),
+            ReplicaPlace::S3(place) => ReplicaPlace::S3(place.below(relative)),
+            ReplicaPlace::Gcs(place) => ReplicaPlace::Gcs(place.below(relative)),
+            ReplicaPlace::Azure(place) => ReplicaPlace::Azure(place.below(relative)),
             #[cfg(test)]
             ReplicaPlace::Given(replica) => ReplicaPlace::Given(replica.clone()),
         };

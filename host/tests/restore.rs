@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockkeeper::restore::{RestoreOptions, Target, check_timestamp_bounds, plan_only, restore};
 use lockkeeper::store::{
-    Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Version, body_from_bytes,
+    Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Times, Version, body_from_bytes,
 };
 use lockkeeper::{ErrorKind, Result};
 use lockkeeper_ltx::Level;
@@ -116,8 +116,8 @@ impl Store for Vanishing {
         Ok(None)
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
-        self.0.list(prefix).await
+    async fn list(&self, prefix: &str, times: Times) -> Result<Vec<ObjectInfo>> {
+        self.0.list(prefix, times).await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>> {

@@ -12,7 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lockkeeper::restore::{RestoreOptions, Restored, Target, restore};
-use lockkeeper::store::{Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Version};
+use lockkeeper::store::{
+    Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Times, Version,
+};
 use lockkeeper::{ErrorKind, Result};
 use lockkeeper_ltx::Level;
 use support::{database, ltx, name, put, txid};
@@ -84,8 +86,8 @@ impl Store for Hooked {
         Ok(Some(stream::iter(pieces).boxed()))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
-        self.store.list(prefix).await
+    async fn list(&self, prefix: &str, times: Times) -> Result<Vec<ObjectInfo>> {
+        self.store.list(prefix, times).await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>> {

@@ -8,6 +8,9 @@
 //! - [`replica`]: what is in a replica, and what lockkeeper restores from it.
 //! - [`litestream`]: the official binary.
 //! - [`subject`]: an application in a process of its own, which does what it is told.
+//! - [`compared`]: what both programs do where a replica can silently go wrong.
+//! - [`servers`]: real servers of object stores; [`fake_gcs`]: one that only acts as if.
+//! - [`tools`]: where such programs are.
 //!
 //! Everything here fails by panicking, as a test does.
 #![expect(
@@ -18,10 +21,14 @@
 )]
 
 pub mod changes;
+pub mod compared;
 pub mod database;
+pub mod fake_gcs;
 pub mod kernel;
 pub mod litestream;
 pub mod oracle;
 pub mod process;
 pub mod replica;
+pub mod servers;
 pub mod subject;
+pub mod tools;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Ended, Running};
+use crate::tools::tool;
 
 /// The newest release; it reads and writes block pages.
 pub const NEWEST: &str = "0.5.17";
@@ -19,21 +20,13 @@ impl Litestream {
     /// there it fails.
     #[must_use]
     pub fn find(version: &str) -> Option<Self> {
-        let tools = std::env::var_os("LOCKKEEPER_TEST_TOOLS").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-tools"),
-            PathBuf::from,
-        );
-        let binary = tools.join(format!("litestream-{version}/bin/litestream"));
-        if binary.exists() {
-            return Some(Self(binary));
-        }
-        let missing = format!("Litestream {version} is not in {}", tools.display());
-        assert!(
-            std::env::var_os("CI").is_none_or(|value| value != "true"),
-            "{missing}: run .ci/setup"
-        );
-        eprintln!("skipped: {missing}; .ci/setup installs it");
-        None
+        tool(&format!("litestream-{version}/bin/litestream")).map(Self)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.0
     }
 
     /// Syncs a database with its replica once.
@@ -49,6 +42,36 @@ impl Litestream {
             .arg(database)
             .arg(url(replica));
         assert_content(&Running::start(&mut command).finish());
+    }
+
+    /// Syncs the databases of a `litestream.yml` once.
+    ///
+    /// # Panics
+    ///
+    /// If it fails or has anything to complain of.
+    #[track_caller]
+    pub fn replicate_config_once(&self, config: &Path) {
+        let mut command = self.command();
+        command.args(["replicate", "-once", "-config"]).arg(config);
+        assert_content(&Running::start(&mut command).finish());
+    }
+
+    /// Restores a database of a `litestream.yml` to a point; returns its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn restored_by_config(&self, config: &Path, database: &Path, point: &[&str]) -> Vec<u8> {
+        let output = tempfile::tempdir().expect("make a folder");
+        let path = output.path().join("restored.db");
+        let mut command = self.command();
+        command.args(["restore", "-config"]).arg(config);
+        command.arg("-o").arg(&path).args(point).arg(database);
+        let ended = Running::start(&mut command).finish();
+        assert!(ended.status.success(), "{point:?}: {ended:?}");
+        std::fs::read(path).expect("read what was restored")
     }
 
     /// Replicates until it is told to stop, with a `litestream.yml`. It logs everything it does.

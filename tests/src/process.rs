@@ -78,6 +78,18 @@ impl Running {
         panic!("ended before {what}: {:#?}", self.printed);
     }
 
+    /// Its number in the kernel.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("look at a process").is_some()
+    }
+
     /// Sends a line to its standard input.
     pub fn send_line(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input is open");

@@ -101,6 +101,26 @@ fn a_database_of_a_directory_is_restored_by_each_of_its_paths() {
 }
 
 #[test]
+fn a_missing_database_is_not_restored_beside_the_log_of_the_lost_one() {
+    let dir = fixture();
+    ok(dir.path(), "replicate -once -config litestream.yml");
+    fs::remove_file(dir.path().join("app.db")).expect("lose the database");
+    for end in ["-wal", "-shm", "-journal"] {
+        let leftover = dir.path().join(format!("app.db{end}"));
+        for other in ["-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(dir.path().join(format!("app.db{other}")));
+        }
+        fs::write(&leftover, "of the lost one").expect("leave it");
+        fails(
+            dir.path(),
+            "replicate -once -restore-if-db-not-exists -config litestream.yml",
+            &format!("app.db{end} already exists"),
+        );
+        assert!(!dir.path().join("app.db").exists());
+    }
+}
+
+#[test]
 fn databases_lists_what_is_in_directories_now() {
     let dir = fixture();
     fs::write(dir.path().join("data/notes.db"), "no database").expect("write");

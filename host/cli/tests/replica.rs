@@ -58,6 +58,29 @@ fn what_replicate_sent_is_restored_by_path_by_url_and_from_a_file() {
 }
 
 #[test]
+fn the_doctor_tries_out_the_store_of_a_replica() {
+    let dir = quickstart();
+    let said = ok(dir.path(), "doctor -config litestream.yml");
+    for name in [
+        "list",
+        "put",
+        "get",
+        "range",
+        "conditional put",
+        "time",
+        "clock",
+        "delete",
+    ] {
+        assert!(said.contains(&format!("ok       {name}\n")), "{said}");
+    }
+    // Nobody listens there.
+    let config = "dbs: [{path: app.db, replica: {type: s3, bucket: b, path: p, \
+                  endpoint: 'http://127.0.0.1:9', access-key-id: a, secret-access-key: b}}]";
+    fs::write(dir.path().join("s3.yml"), config).expect("write");
+    fails(dir.path(), "doctor -config s3.yml", "2 of 8 checks failed");
+}
+
+#[test]
 fn an_older_transaction_and_a_time_are_restored() {
     let dir = quickstart();
     let app = open(dir.path());

@@ -18,6 +18,7 @@ pub mod ownership;
 pub mod policy;
 pub mod restore;
 pub mod retention;
+pub mod s3;
 pub mod text;
 pub mod waiting;
 pub mod watermarks;

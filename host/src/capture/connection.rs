@@ -90,6 +90,21 @@ fn keep_log_on_close(connection: &Connection) {
 /// Reads the state of the log, at any time and without a lock, from the memory that SQLite shares
 /// between its connections. The connection must have read the database before.
 pub(super) fn log_state(connection: &Connection) -> Result<WalIndexHeader> {
+    for _ in 0..INDEX_TRIES {
+        if let Some(header) = log_state_now(connection)? {
+            return Ok(header);
+        }
+        // Between its two copies a writer takes less time than this.
+        std::thread::yield_now();
+    }
+    Err(Error::unavailable(
+        "the index of the log is not readable: a process died while it wrote it; the next \
+         transaction of any process repairs it",
+    ))
+}
+
+/// As [`log_state`], without waiting: `None` while a writer changes it.
+pub(super) fn log_state_now(connection: &Connection) -> Result<Option<WalIndexHeader>> {
     let file = database_file(connection)?;
     let mut index: *mut c_void = std::ptr::null_mut();
     // SAFETY: `file` lives as long as the connection, and so do its methods. The connection has its
@@ -113,23 +128,13 @@ pub(super) fn log_state(connection: &Connection) -> Result<WalIndexHeader> {
         return Err(sqlite_error("cannot read the index of the log", code));
     }
     let words = index.cast::<u32>().cast_const();
-    for _ in 0..INDEX_TRIES {
-        let mut bytes = [0; WAL_INDEX_LEN];
-        for (at, word) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            // SAFETY: the region is larger than the header, aligned to a page, and mapped; other
-            // processes may write to it, so each word is read once, as it is.
-            *word = unsafe { words.add(at).read_volatile() }.to_ne_bytes();
-        }
-        if let Some(header) = WalIndexHeader::parse(&bytes) {
-            return Ok(header);
-        }
-        // Between its two copies a writer takes less time than this.
-        std::thread::yield_now();
+    let mut bytes = [0; WAL_INDEX_LEN];
+    for (at, word) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        // SAFETY: the region is larger than the header, aligned to a page, and mapped; other
+        // processes may write to it, so each word is read once, as it is.
+        *word = unsafe { words.add(at).read_volatile() }.to_ne_bytes();
     }
-    Err(Error::unavailable(
-        "the index of the log is not readable: a process died while it wrote it; the next \
-         transaction of any process repairs it",
-    ))
+    Ok(WalIndexHeader::parse(&bytes))
 }
 
 /// Runs a checkpoint. `false` if a reader or another checkpoint kept it from finishing.

@@ -222,8 +222,15 @@ impl Capture {
         if state.frames == 0 {
             return Ok(false);
         }
-        let is_same_log = (state.salt1, state.salt2) == position.salts();
-        Ok(!is_same_log || u64::from(state.frames) != position.frames())
+        Ok(!is_at_end(position, &state))
+    }
+
+    /// Whether nothing waits to be sealed, as far as one look at memory shows.
+    pub(crate) fn is_certainly_idle(&self) -> bool {
+        match (&self.position, connection::log_state_now(&self.control)) {
+            (Some(position), Ok(Some(state))) => state.frames == 0 || is_at_end(position, &state),
+            _ => false,
+        }
     }
 
     /// Committed frames in the log, and their bytes.
@@ -348,6 +355,12 @@ fn prepare(connection: &Connection, path: &Path) -> Result<()> {
              CREATE TABLE IF NOT EXISTS _litestream_lock (id INTEGER);",
         )
         .map_err(failed)
+}
+
+/// Whether everything in the log of that state was captured.
+fn is_at_end(position: &Position, state: &WalIndexHeader) -> bool {
+    let is_same_log = (state.salt1, state.salt2) == position.salts();
+    is_same_log && u64::from(state.frames) == position.frames()
 }
 
 fn file_identity(path: &Path) -> Result<(u64, u64)> {

@@ -1,23 +1,24 @@
 //! A configuration that a component has validated, as the engine runs it.
 
 mod reader;
+mod replica;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::reader::SettingsReader;
+use self::replica::Surroundings;
 use crate::control::ControlSettings;
 use crate::local::LocalDatabase;
 use crate::paths;
 use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
-use crate::settings::{
-    DatabaseSettings, DirectorySettings, LifeSettings, ReplicaPlace, ReplicaSettings,
-};
+use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings};
 use crate::store::Replica;
+use crate::store::cloud::Connectivity;
 use crate::{Error, Result};
 
 /// The kinds of replica that this host has.
-pub(crate) const REPLICA_KINDS: [&str; 1] = ["file"];
+pub(crate) const REPLICA_KINDS: [&str; 4] = ["file", "s3", "gs", "abs"];
 /// A shorter pause between two looks at a database would only burn a core.
 const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Levels between single transactions and snapshots.
@@ -239,11 +240,15 @@ impl Configuration {
         let mut diagnostics = plan.diagnostics;
         diagnostics.extend(without_effect(&mut top)?);
         top.finish()?;
+        let around = Surroundings {
+            base,
+            connectivity: Connectivity::default(),
+        };
         let databases = plan
             .databases
             .into_iter()
             .map(|plan| {
-                let mut entry = entry(plan, base)?;
+                let mut entry = entry(plan, &around)?;
                 let settings = entry.settings_mut();
                 settings.life.clone_from(&life);
                 settings.shutdown_retry = shutdown_retry.unwrap_or(settings.shutdown_retry);
@@ -357,14 +362,15 @@ fn unknown_word(name: &str) -> Error {
     ))
 }
 
-fn entry(plan: DatabasePlan, base: &Path) -> Result<Entry> {
+fn entry(plan: DatabasePlan, around: &Surroundings<'_>) -> Result<Entry> {
+    let base = around.base;
     match (&plan.path, &plan.dir) {
         (Some(path), None) => {
             let path = paths::expand(path, base)?;
             let mut reader =
                 SettingsReader::new(format!("database {}", path.display()), plan.settings);
             let meta_path = expanded(reader.text("meta-path")?, base)?;
-            let settings = database(path, meta_path, &mut reader, plan.replica, base)?;
+            let settings = database(path, meta_path, &mut reader, plan.replica, around)?;
             reader.finish()?;
             Ok(Entry::File(settings))
         }
@@ -378,7 +384,7 @@ fn entry(plan: DatabasePlan, base: &Path) -> Result<Entry> {
                 watch: reader.flag("watch")?.unwrap_or(false),
                 meta_path: expanded(reader.text("meta-path")?, base)?,
                 meta_dir: expanded(reader.text("meta-dir")?, base)?,
-                database: database(path.clone(), None, &mut reader, plan.replica, base)?,
+                database: database(path.clone(), None, &mut reader, plan.replica, around)?,
                 path,
             };
             reader.finish()?;
@@ -406,12 +412,12 @@ fn database(
     meta_path: Option<PathBuf>,
     reader: &mut SettingsReader,
     replica: ReplicaPlan,
-    base: &Path,
+    around: &Surroundings<'_>,
 ) -> Result<DatabaseSettings> {
     let pages = |pages: Option<u64>, default| {
         pages.map_or(default, |pages| u32::try_from(pages).unwrap_or(u32::MAX))
     };
-    let replica = replica_settings(&path, replica, base)?;
+    let replica = replica::settings(&path, replica, around)?;
     // They cannot contradict those at the top, which are read.
     reader.duration("snapshot.interval")?;
     reader.duration("snapshot.retention")?;
@@ -438,42 +444,6 @@ fn database(
             .unwrap_or(default.max_sync_bytes),
         restore_if_missing: reader.flag("restore-if-db-not-exists")?.unwrap_or(false),
         ..default
-    })
-}
-
-fn replica_settings(database: &Path, plan: ReplicaPlan, base: &Path) -> Result<ReplicaSettings> {
-    let owner = format!("the replica of {}", database.display());
-    let mut reader = SettingsReader::new(owner, plan.settings);
-    let place = match plan.kind.as_str() {
-        "file" => ReplicaPlace::File(match reader.text("path")? {
-            Some(path) if !path.is_empty() => paths::expand(&path, base)?,
-            _ => {
-                return Err(Error::invalid(format!(
-                    "the policy component gives the replica of {} no path",
-                    database.display()
-                )));
-            }
-        }),
-        other => {
-            return Err(Error::invalid(format!(
-                "the policy component gives {} a replica of the kind {}, which this host does not \
-                 have",
-                database.display(),
-                other.escape_debug()
-            )));
-        }
-    };
-    let sync_interval = reader
-        .duration("sync-interval")?
-        .unwrap_or(ReplicaSettings::SYNC_INTERVAL);
-    // Files are sent one by one as they are sealed, and local state that does not fit the replica
-    // is always replaced: there is nothing to set.
-    reader.number("max-sync-ltx-files")?;
-    reader.flag("auto-recover")?;
-    reader.finish()?;
-    Ok(ReplicaSettings {
-        place,
-        sync_interval,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::{Setting, Value};
+use crate::secret::Secret;
 use crate::{Error, Result};
 
 /// Takes settings out of a plan one by one. A component is not trusted to name only what exists:
@@ -47,6 +48,18 @@ impl SettingsReader {
             Value::Text(text) => Some(text),
             _ => None,
         })
+    }
+
+    pub(super) fn secret(&mut self, name: &str) -> Result<Option<Secret>> {
+        self.take(name, "a secret", |value| match value {
+            Value::Secret(secret) => Some(secret),
+            _ => None,
+        })
+    }
+
+    /// A text that is not empty.
+    pub(super) fn words(&mut self, name: &str) -> Result<Option<String>> {
+        Ok(self.text(name)?.filter(|text| !text.is_empty()))
     }
 
     /// Refuses what is left.

@@ -79,7 +79,7 @@ impl Desk {
         let path = fields.find_map(|(name, value)| (name == "path").then_some(value));
         let handle = self.find(&path.unwrap_or_default()).await?;
         Ok(TxidAnswer {
-            txid: number(handle.shared.marks().spooled),
+            txid: number(handle.shared.read(|marks| marks.spooled)),
         })
     }
 

@@ -56,7 +56,7 @@ impl Database {
                         if self.is_there().await {
                             return Ok(Absence::Over);
                         }
-                        let _ = reply.send(Ok(self.shared.marks().spooled));
+                        let _ = reply.send(Ok(self.shared.read(|marks| marks.spooled)));
                     }
                     Some(Command::Stop) | None => stop.ask(),
                 },

@@ -1,23 +1,24 @@
 //! The task of one database: capture and upload side by side, started again when they fail.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockkeeper_core::ownership::{Token, Writer};
 use lockkeeper_ltx::{PageEncoding, Txid};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::absent::Absence;
 use super::holds::{Holds, identity};
 use super::ownership::Ownership;
-use super::status::{DatabaseShared, DatabaseState};
+use super::shared::DatabaseShared;
+use super::status::DatabaseState;
+use super::turns::{Images, Turns};
 use super::upkeep::Upkeep;
 use super::upload::Uploads;
 use super::verification::Verification;
 use super::watch::LogWatcher;
-use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
+use super::worker::{PermittedSnapshot, Worker};
 use crate::capture::{Capture, CaptureOptions, Snapshot};
 use crate::lock::StateLock;
 use crate::policy::Policy;
@@ -70,25 +71,6 @@ impl Stop {
 pub(super) struct Prepared {
     pub(super) lock: Arc<StateLock>,
     pub(super) ownership: Arc<Ownership>,
-}
-
-/// Where the database at one transaction goes when somebody asked for it.
-struct Images {
-    snapshots: mpsc::Sender<PermittedSnapshot>,
-    verifications: mpsc::Sender<Snapshot>,
-}
-
-impl Images {
-    fn pass_on(&self, snapshot: Option<PermittedSnapshot>, verification: Option<Snapshot>) {
-        if let Some(snapshot) = snapshot {
-            // The channel has room: no second snapshot is taken while one runs.
-            let _ = self.snapshots.try_send(snapshot);
-        }
-        if let Some(pages) = verification {
-            // If it is not waited for any more, nobody needs it.
-            let _ = self.verifications.try_send(pages);
-        }
-    }
 }
 
 /// Everything a database task needs.
@@ -240,15 +222,8 @@ impl Database {
         let (verifications, pages) = mpsc::channel(1);
         let (captured, capture_ended) = watch::channel(false);
         let spool = Arc::new(self.open_spool(&lock).await?);
-        let uploads = Uploads {
-            replica: &self.replica,
-            ownership: &ownership,
-            shared: &self.shared,
-            spool: Arc::clone(&spool),
-            sealed_before: worker.capture.last(),
-            retry_at_end: self.settings.shutdown_retry,
-            ended: capture_ended,
-        };
+        let last = worker.capture.last();
+        let uploads = self.uploads(&ownership, &spool, last, capture_ended);
         let upkeep = self.upkeep(&ownership, spool);
         let verification = self.verification(pages);
         let uploads = async {
@@ -265,11 +240,16 @@ impl Database {
             .await
         };
         tokio::pin!(uploads);
-        let images = Images {
-            snapshots,
-            verifications,
+        let turns = Turns {
+            settings: &self.settings,
+            shared: &self.shared,
+            watcher: &self.watcher,
+            images: Images {
+                snapshots,
+                verifications,
+            },
         };
-        let capture = self.capture(worker, commands, stop, &images);
+        let capture = turns.run(worker, commands, stop);
         tokio::select! {
             result = &mut uploads => result,
             // The last commits are sealed: what is left is to send them.
@@ -278,6 +258,24 @@ impl Database {
                 captured.send_replace(true);
                 uploads.await
             }
+        }
+    }
+
+    fn uploads<'a>(
+        &'a self,
+        ownership: &'a Ownership,
+        spool: &Arc<Spool>,
+        sealed_before: Option<Txid>,
+        ended: watch::Receiver<bool>,
+    ) -> Uploads<'a> {
+        Uploads {
+            replica: &self.replica,
+            ownership,
+            shared: &self.shared,
+            spool: Arc::clone(spool),
+            sealed_before,
+            retry_at_end: self.settings.shutdown_retry,
+            ended,
         }
     }
 
@@ -325,104 +323,6 @@ impl Database {
         })
         .await
     }
-
-    async fn capture(
-        &self,
-        mut worker: Box<Worker>,
-        commands: &mut mpsc::Receiver<Command>,
-        stop: &mut Stop,
-        images: &Images,
-    ) -> Result<()> {
-        let wake = Arc::new(Notify::new());
-        let log = log_of(&self.settings.path);
-        let mut watch = self.watcher.watch(&log, Arc::clone(&wake));
-        let mut batching = false;
-        let mut next = Instant::now();
-        loop {
-            let command = tokio::select! {
-                biased;
-                () = std::future::ready(()), if stop.is_asked() => Some(Command::Stop),
-                // Before commands: whoever asks all the time must not keep a checkpoint waiting.
-                () = tokio::time::sleep_until(next) => None,
-                command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
-                // While commits are batched, more of them change nothing.
-                () = wake.notified(), if !batching => None,
-            };
-            let kind = match &command {
-                None => TurnKind::Regular,
-                Some(Command::Sync(_)) => TurnKind::Seal,
-                Some(Command::Stop) => {
-                    stop.ask();
-                    TurnKind::Seal
-                }
-            };
-            // First, so that a commit which the turn does not see is told of.
-            watch.listen();
-            let (returned, turn) = self.turn(worker, kind).await;
-            worker = returned;
-            let turn = match turn {
-                Ok(turn) => turn,
-                Err(error) => {
-                    let is_busy = error.is_busy();
-                    if let Some(Command::Sync(reply)) = command {
-                        let _ = reply.send(Err(Error::unavailable(error.to_string())));
-                    }
-                    if !is_busy || stop.is_asked() {
-                        return Err(error);
-                    }
-                    // A long write transaction of the application: nothing is lost meanwhile.
-                    tracing::debug!(database = %self.settings.path.display(), %error, "busy");
-                    next = Instant::now() + self.settings.monitor_interval;
-                    continue;
-                }
-            };
-            batching = turn.wait < self.settings.monitor_interval;
-            let after = Instant::now() + turn.wait;
-            next = match kind {
-                TurnKind::Regular => after,
-                TurnKind::Seal => next.min(after),
-            };
-            if batching {
-                watch.rest();
-            }
-            images.pass_on(turn.snapshot, turn.verification);
-            match command {
-                Some(Command::Stop) => return rest(worker).await,
-                Some(Command::Sync(reply)) => {
-                    let _ = reply.send(Ok(turn.spooled));
-                }
-                None => {}
-            }
-        }
-    }
-
-    async fn turn(&self, mut worker: Box<Worker>, kind: TurnKind) -> (Box<Worker>, Result<Turn>) {
-        let shared = Arc::clone(&self.shared);
-        let turn = tokio::task::spawn_blocking(move || {
-            let turn = worker.turn(&shared, kind);
-            (worker, turn)
-        });
-        match turn.await {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
-}
-
-/// Where SQLite keeps the log of a database.
-fn log_of(database: &Path) -> PathBuf {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
-}
-
-/// What is left to do once nothing is captured any more.
-async fn rest(mut worker: Box<Worker>) -> Result<()> {
-    blocking(move || {
-        worker.capture.keep_hashes();
-        Ok(())
-    })
-    .await
 }
 
 /// Does what a replica needs that was reached, until everything is sent.

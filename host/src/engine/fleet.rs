@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 
 use super::database::{Command, Database};
 use super::holds::Holds;
-use super::status::{ControlState, DatabaseShared, Status};
+use super::shared::DatabaseShared;
+use super::status::{ControlState, Status};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -115,7 +116,7 @@ impl Fleet {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
-        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.to_string()));
+        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.clone()));
         let database = Database {
             settings,
             holds,

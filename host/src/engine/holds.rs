@@ -37,6 +37,15 @@ impl Holds {
         let lock = StateLock::acquire(&settings.meta_path()).map_err(refused)?;
         let place = match &settings.replica.place {
             ReplicaPlace::File(folder) => Place::take(folder, &settings.path).map(Some),
+            ReplicaPlace::S3(place) => {
+                Place::take_in_bucket(place.name(), &settings.path).map(Some)
+            }
+            ReplicaPlace::Gcs(place) => {
+                Place::take_in_bucket(place.name(), &settings.path).map(Some)
+            }
+            ReplicaPlace::Azure(place) => {
+                Place::take_in_bucket(place.name(), &settings.path).map(Some)
+            }
             #[cfg(test)]
             ReplicaPlace::Given(_) => Ok(None),
         };

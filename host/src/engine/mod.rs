@@ -1,6 +1,7 @@
 //! Drives the replication of every database of one configuration.
 
 mod absent;
+mod catalogue;
 mod database;
 mod directory;
 mod fleet;
@@ -11,9 +12,11 @@ mod places;
 mod reconcile;
 mod requests;
 mod resend;
+mod shared;
 mod status;
 mod sync;
 mod takeover;
+mod turns;
 mod upkeep;
 mod upload;
 mod verification;
@@ -168,11 +171,11 @@ impl Lockkeeper {
         let shared = Arc::clone(&handle.shared);
         let mut sent = shared.subscribe_snapshot();
         let synced = handle.sync(Until::Durable).await?;
-        let newest = shared.marks().snapshot;
+        let newest = shared.read(|marks| marks.snapshot);
         if newest >= synced.spooled {
             return Ok(newest);
         }
-        shared.update(|marks| marks.snapshot_asked = true);
+        shared.demand(|marks| marks.snapshot_asked = true);
         let reached = sent.wait_for(|snapshot| *snapshot >= synced.spooled).await;
         let stopped = |_| Error::unavailable("replication has stopped");
         reached.map(|snapshot| *snapshot).map_err(stopped)

@@ -13,7 +13,8 @@ use lockkeeper_ltx::Txid;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::status::{DatabaseShared, DatabaseState};
+use super::shared::DatabaseShared;
+use super::status::DatabaseState;
 use crate::store::{Expected, Replica, Version};
 use crate::{Error, ErrorKind, Result, clock};
 
@@ -149,7 +150,7 @@ impl Ownership {
     /// As [`Self::check`]. A head that could not be noted hides no loss that it would not have
     /// hidden before, so it is logged only.
     pub(super) async fn note_last(&self) -> Result<()> {
-        let note = self.note(self.shared.marks().durable);
+        let note = self.note(self.shared.read(|marks| marks.durable));
         match tokio::time::timeout(LAST_NOTE_TIMEOUT, note).await {
             Ok(Err(error)) if is_final(&error) => Err(error),
             Ok(Err(error)) => {

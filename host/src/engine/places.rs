@@ -1,11 +1,14 @@
 //! Where this process writes replicas: no two databases at one place.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use lockkeeper_ltx::Level;
+
 use crate::{Error, Result};
 
-/// The folders below the root of a replica that belong to it.
+/// The folders below the root of a replica that belong to it; those of levels in S3 have numbers.
 const FOLDERS: [&str; 2] = ["ltx", "generations"];
 
 /// Every place that is in use, over all engines of the process.
@@ -29,7 +32,20 @@ impl Place {
     /// [`crate::ErrorKind::Conflict`] if another database has it, or one whose files would mix with
     /// these.
     pub(super) fn take(folder: &Path, database: &Path) -> Result<Self> {
-        let place = canonical(folder);
+        Self::take_exactly(canonical(folder), database)
+    }
+
+    /// The same for a replica in a bucket, by a name that begins with that of the service and is no
+    /// path from the root of a file system.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take`].
+    pub(super) fn take_in_bucket(name: PathBuf, database: &Path) -> Result<Self> {
+        Self::take_exactly(name, database)
+    }
+
+    fn take_exactly(place: PathBuf, database: &Path) -> Result<Self> {
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = in_use.iter().find(|used| mix(&used.place, &place)) {
             return Err(Error::conflict(format!(
@@ -58,7 +74,10 @@ impl Drop for Place {
 fn mix(a: &Path, b: &Path) -> bool {
     let lies_in = |inner: &Path, outer: &Path| match inner.strip_prefix(outer) {
         Ok(rest) => match rest.components().next() {
-            Some(Component::Normal(name)) => FOLDERS.iter().any(|folder| name == *folder),
+            Some(Component::Normal(name)) => {
+                let is_level = |level: Level| name == OsStr::new(&format!("{:04x}", level.get()));
+                FOLDERS.iter().any(|folder| name == *folder) || Level::all().any(is_level)
+            }
             _ => true,
         },
         Err(_) => false,
@@ -93,6 +112,23 @@ fn canonical(path: &Path) -> PathBuf {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_databases_write_to_one_place_in_a_bucket() {
+        let take = |name: &str| Place::take_in_bucket(name.into(), Path::new("a.db"));
+        let _first = take("s3:here/b/p").unwrap();
+        for taken in ["s3:here/b/p", "s3:here/b/p/", "s3:here/b/p/0000/x"] {
+            assert!(take(taken).is_err(), "{taken}");
+        }
+        for free in [
+            "s3:here/b/q",
+            "s3:there/b/p",
+            "gs:here/b/p",
+            "s3:here/b/p/a",
+        ] {
+            assert!(take(free).is_ok(), "{free}");
+        }
+    }
 
     #[test]
     fn one_place_has_many_names() {

@@ -55,7 +55,7 @@ impl Handle {
     async fn seal_and_wait(&self, until: Until) -> Result<Synced> {
         let stopped = || Error::unavailable("replication has stopped");
         let mut durable = self.shared.subscribe_durable();
-        let before = self.shared.marks().spooled;
+        let before = self.shared.read(|marks| marks.spooled);
         loop {
             let run = durable.borrow_and_update().run;
             let (reply, answer) = oneshot::channel();

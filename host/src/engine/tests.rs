@@ -110,6 +110,30 @@ async fn what_was_committed_before_a_sync_is_in_the_replica_after_it() {
 }
 
 #[tokio::test]
+async fn a_commit_that_nobody_told_of_is_found() {
+    let (dir, app) = fixture();
+    let watcher = Arc::new(LogWatcher::new());
+    let settings = settings(dir.path(), |settings| {
+        settings.monitor_interval = Duration::from_millis(5);
+    });
+    let common = Common {
+        watcher: Arc::clone(&watcher),
+        ..common()
+    };
+    let keeper = Lockkeeper::spawn(vec![Entry::File(settings)], common).unwrap();
+    keeper.snapshot(dir.path().join("app.db")).await.unwrap();
+    watcher.forget_everybody();
+    for _ in 0..3 {
+        let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
+        insert(&app);
+        let found = tokio::time::timeout(DEADLINE, durable.changed()).await;
+        found.expect("it is sent").unwrap();
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+    assert_eq!(restored_rows(dir.path()).await, 3);
+}
+
+#[tokio::test]
 async fn a_stop_flushes_and_a_new_start_goes_on_with_increments() {
     let (dir, app) = fixture();
     for round in 1..=3 {
@@ -524,7 +548,8 @@ async fn a_replica_that_cannot_be_opened_is_an_error_of_the_start() {
 
 #[test]
 fn what_a_replica_held_is_not_relied_on_before_it_is_listed_again() {
-    let shared = super::status::DatabaseShared::new("app.db".into(), "replica".into());
+    let shared =
+        super::shared::DatabaseShared::new("app.db".into(), Replica::file("replica").unwrap());
     shared.reached(Vec::new(), None);
     assert!(shared.snapshots().is_some());
     shared.restart(None);

@@ -19,7 +19,7 @@ use super::database::blocking;
 use super::merge::{self, Merged};
 use super::ownership::Ownership;
 use super::resend;
-use super::status::DatabaseShared;
+use super::shared::DatabaseShared;
 use crate::policy::Policy;
 use crate::settings::LifeSettings;
 use crate::spool::Spool;
@@ -114,7 +114,7 @@ impl Upkeep<'_> {
     /// Sends again what the replica has lost, and asks for a snapshot where that is not enough.
     async fn make_good(&self) -> Result<()> {
         // Read first: a file is in the catalogue before it counts as durable.
-        let Some(durable) = self.shared.marks().durable else {
+        let Some(durable) = self.shared.read(|marks| marks.durable) else {
             return Ok(());
         };
         let lost = losses::lost(&self.inventory().await?, durable);
@@ -126,7 +126,7 @@ impl Upkeep<'_> {
         let inventory = self.inventory().await?;
         let gone = losses::lost(&inventory, durable).last().copied();
         let gone = gone.filter(|_| !losses::is_restorable(&inventory, durable));
-        if gone != self.shared.marks().lost {
+        if gone != self.shared.read(|marks| marks.lost) {
             if let Some(lost) = gone {
                 tracing::error!(
                     replica = %self.replica, %lost,
@@ -134,7 +134,7 @@ impl Upkeep<'_> {
                      a new snapshot is made to lead past them"
                 );
             }
-            self.shared.update(|marks| marks.lost = gone);
+            self.shared.demand(|marks| marks.lost = gone);
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Upkeep<'_> {
 
     /// Makes the snapshot that could not be read from the database for as long as its store took.
     async fn snapshot_from_files(&self) -> Result<()> {
-        let Some(reason) = self.shared.marks().snapshot_from_files else {
+        let Some(reason) = self.shared.read(|marks| marks.snapshot_from_files.clone()) else {
             return Ok(());
         };
         if let Some(merge) = Merge::snapshot(&self.inventory().await?) {
@@ -228,7 +228,9 @@ impl Upkeep<'_> {
             now_ms: now_ms(),
             window: self.window(),
             enabled: self.life.retention,
-            verification_failed: self.shared.marks().verification_failed.is_some(),
+            verification_failed: self
+                .shared
+                .read(|marks| marks.verification_failed.is_some()),
         });
         let review = match review {
             Ok(review) => review,
@@ -247,8 +249,8 @@ impl Upkeep<'_> {
         if !deletions.files.is_empty() {
             self.ownership.check_if_old().await?;
         }
+        self.replica.delete_all(&deletions.files).await?;
         for file in &deletions.files {
-            self.replica.delete(file.level, file.name).await?;
             tracing::debug!(replica = %self.replica, level = %file.level, name = %file.name, "deleted");
         }
         self.shared.removed(&deletions.files);
@@ -257,7 +259,7 @@ impl Upkeep<'_> {
 
     /// Says once that a level cannot be merged further.
     fn tell_gap(&self, gap: Option<Gap>) {
-        if let Some(gap) = gap.filter(|_| gap != self.shared.marks().gap) {
+        if let Some(gap) = gap.filter(|_| gap != self.shared.read(|marks| marks.gap)) {
             tracing::warn!(replica = %self.replica, %gap, "cannot merge further");
         }
         self.shared.update(|marks| marks.gap = gap);
@@ -269,9 +271,9 @@ impl Upkeep<'_> {
         let is_expected =
             matches!(pause, Pause::Disabled) || is_empty && matches!(pause, Pause::Unrestorable(_));
         let why = (!is_expected).then(|| pause.to_string());
-        let known = self.shared.marks().deletion_paused;
+        let is_known = self.shared.read(|marks| marks.deletion_paused.is_some());
         // The numbers in it change; what is wrong is the same.
-        if why.is_some() && known.is_none() {
+        if why.is_some() && !is_known {
             tracing::warn!(replica = %self.replica, code = pause.code(), %pause, "nothing is deleted");
         }
         self.shared.update(|marks| marks.deletion_paused = why);
@@ -285,7 +287,7 @@ impl Upkeep<'_> {
             return Ok(());
         };
         let (merged, window, now_ms) = (merged.range().max(), self.window(), now_ms());
-        let needs_from = self.shared.marks().needs_from;
+        let needs_from = self.shared.read(|marks| marks.needs_from);
         let spool = Arc::clone(&self.spool);
         blocking(move || {
             let mut names = spool.names()?;

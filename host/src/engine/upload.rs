@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use super::database::blocking;
 use super::ownership::{Ownership, is_final};
 use super::reconcile::{Remote, local_continues};
-use super::status::{DatabaseShared, DatabaseState};
+use super::shared::DatabaseShared;
+use super::status::DatabaseState;
 use super::worker::PermittedSnapshot;
 use crate::capture::Snapshot;
 use crate::spool::Spool;
@@ -65,7 +66,7 @@ impl Uploads<'_> {
                 Ok(remote) => {
                     let (spool, seen) = (Arc::clone(&self.spool), remote.clone());
                     let in_step = blocking(move || local_continues(&spool, &seen)).await?;
-                    let newest = self.shared.marks().spooled;
+                    let newest = self.shared.read(|marks| marks.spooled);
                     let lost = lost_head(remote.head, remote.last(), newest);
                     if !in_step || lost.is_some() {
                         return Err(Error::unavailable(format!(
@@ -101,9 +102,9 @@ impl Uploads<'_> {
         let mut ended = self.ended.clone();
         let mut page_size = None;
         loop {
-            let marks = self.shared.marks();
-            if marks.durable < marks.spooled {
-                let next = marks.durable.map_or(Some(Txid::FIRST), Txid::next);
+            let (durable, spooled_to) = self.shared.read(|marks| (marks.durable, marks.spooled));
+            if durable < spooled_to {
+                let next = durable.map_or(Some(Txid::FIRST), Txid::next);
                 let txid = next.ok_or_else(|| Error::internal("transaction ids are used up"))?;
                 self.send_until_confirmed(txid, &mut page_size).await?;
             } else if *ended.borrow_and_update() {
@@ -249,7 +250,7 @@ impl Uploads<'_> {
         tracing::warn!(%txid, "the page size of the database has changed; a snapshot goes first");
         let mut snapshot = self.shared.subscribe_snapshot();
         self.shared
-            .update(|marks| marks.page_size_changed = Some(txid));
+            .demand(|marks| marks.page_size_changed = Some(txid));
         let mut ended = self.ended.clone();
         let sent = tokio::select! {
             sent = snapshot.wait_for(|snapshot| *snapshot >= Some(txid)) => sent.is_ok(),
@@ -349,7 +350,7 @@ impl Uploads<'_> {
     /// whoever creates the file of that transaction in level 0 decides; the snapshot waits for it.
     async fn send_snapshot(&self, snapshot: Snapshot) -> Result<ReplicaFile> {
         // With another page size the snapshot is what goes first.
-        if self.shared.marks().page_size_changed.is_some() {
+        if self.shared.read(|marks| marks.page_size_changed.is_some()) {
             self.ownership.check().await?;
             return put_snapshot(self.replica, snapshot).await;
         }

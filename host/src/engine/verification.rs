@@ -16,7 +16,8 @@ use tokio::time::{Instant, timeout};
 use twox_hash::XxHash3_128;
 
 use super::database::blocking;
-use super::status::{DatabaseShared, Verified};
+use super::shared::DatabaseShared;
+use super::status::Verified;
 use crate::capture::Snapshot;
 use crate::restore::{self, RestoreOptions, Target};
 use crate::store::Replica;
@@ -87,19 +88,25 @@ impl Verification<'_> {
     fn pause(&self) -> Duration {
         match self.interval {
             // What failed is tried again as soon as there is a new snapshot.
-            _ if self.shared.marks().verification_failed.is_some() => PAUSE_MIN,
+            _ if self
+                .shared
+                .read(|marks| marks.verification_failed.is_some()) =>
+            {
+                PAUSE_MIN
+            }
             Some(interval) => interval.max(PAUSE_MIN),
             None => Duration::from_secs(24 * 60 * 60),
         }
     }
 
     fn is_due(&self) -> bool {
-        let marks = self.shared.marks();
-        if marks.verification_failed.is_some() {
-            return marks.snapshot > marks.distrusted;
-        }
-        let verified = marks.verified.map(|verified| verified.txid);
-        self.interval.is_some() && marks.durable > verified
+        self.shared.read(|marks| {
+            if marks.verification_failed.is_some() {
+                return marks.snapshot > marks.distrusted;
+            }
+            let verified = marks.verified.map(|verified| verified.txid);
+            self.interval.is_some() && marks.durable > verified
+        })
     }
 
     async fn verify(&mut self) -> Outcome {
@@ -169,7 +176,7 @@ impl Verification<'_> {
 
     /// The database at its last sealed transaction.
     async fn database(&mut self) -> Result<Snapshot> {
-        self.shared.update(|marks| marks.verification_asked = true);
+        self.shared.demand(|marks| marks.verification_asked = true);
         let pages = timeout(PAGES_TIMEOUT, self.pages.recv()).await;
         self.shared.update(|marks| marks.verification_asked = false);
         match pages {
@@ -230,7 +237,7 @@ impl Verification<'_> {
     }
 
     fn distrust(&self, why: String) {
-        self.shared.update(|marks| {
+        self.shared.demand(|marks| {
             marks.distrusted = marks.spooled;
             marks.verification_failed = Some(why);
         });

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 type Wakes = Arc<Mutex<HashMap<PathBuf, Arc<Notify>>>>;
@@ -23,11 +23,15 @@ impl LogWatcher {
         let by_path = Arc::clone(&wakes);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let Ok(event) = event else { return };
+            let wakes = lock(&by_path);
+            if event.need_rescan() {
+                // Some were dropped: it may have been any of them.
+                return wakes.values().for_each(|wake| wake.notify_one());
+            }
             // Our own reads are events too; they must not wake us.
-            if !matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_)) {
+            if event.kind.is_access() {
                 return;
             }
-            let wakes = by_path.lock().unwrap_or_else(PoisonError::into_inner);
             event
                 .paths
                 .iter()
@@ -45,73 +49,94 @@ impl LogWatcher {
         }
     }
 
-    /// Calls `wake` when `log` changes, until the returned guard is dropped.
-    pub(crate) fn watch(self: &Arc<Self>, log: &Path, wake: Arc<Notify>) -> Watch {
-        self.wakes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(log.to_owned(), wake);
+    /// Wakes when the log of `database` changes, or either file goes, until the returned guard is
+    /// dropped.
+    pub(crate) fn watch(self: &Arc<Self>, database: &Path, wake: Arc<Notify>) -> Watch {
+        let files = [database.to_owned(), log_of(database)];
+        let mut wakes = lock(&self.wakes);
+        for file in &files {
+            wakes.insert(file.clone(), Arc::clone(&wake));
+        }
+        drop(wakes);
         let mut watch = Watch {
             watcher: Arc::clone(self),
-            log: log.to_owned(),
+            files,
             is_listening: false,
         };
         watch.listen();
         watch
     }
 
-    fn listen(&self, log: &Path) {
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(error)) = watcher
-            .as_mut()
-            .map(|watcher| watcher.watch(log, RecursiveMode::NonRecursive))
-        {
-            tracing::debug!(log = %log.display(), %error, "no notification; polling for commits");
-        }
+    /// Wakes nobody any more, who all go on to believe that they would be woken.
+    #[cfg(test)]
+    pub(super) fn forget_everybody(&self) {
+        lock(&self.wakes).clear();
     }
 
-    fn rest(&self, log: &Path) {
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watcher) = watcher.as_mut() {
+    fn listen(&self, file: &Path) -> bool {
+        let mut watcher = lock(&self.watcher);
+        let Some(watcher) = watcher.as_mut() else {
+            return false;
+        };
+        let listening = watcher.watch(file, RecursiveMode::NonRecursive);
+        listening
+            .inspect_err(|error| {
+                tracing::debug!(file = %file.display(), %error, "no notification; polling for commits");
+            })
+            .is_ok()
+    }
+
+    fn rest(&self, file: &Path) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
             // The file may be gone, and its watch with it.
-            let _ = watcher.unwatch(log);
+            let _ = watcher.unwatch(file);
         }
     }
+}
+
+/// Where SQLite keeps the log of a database.
+fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What they guard stays whole when a holder panics: each is changed in one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends a watch when dropped.
 pub(crate) struct Watch {
     watcher: Arc<LogWatcher>,
-    log: PathBuf,
+    files: [PathBuf; 2],
     is_listening: bool,
 }
 
 impl Watch {
-    /// Wakes again when the log changes from now on.
-    pub(crate) fn listen(&mut self) {
+    /// Wakes again when there is a change from now on. `false` if nobody tells of changes.
+    pub(crate) fn listen(&mut self) -> bool {
         if !self.is_listening {
-            self.watcher.listen(&self.log);
-            self.is_listening = true;
+            // Both, whatever became of the first.
+            let listening = self.files.each_ref().map(|file| self.watcher.listen(file));
+            self.is_listening = listening == [true; 2];
         }
+        self.is_listening
     }
 
     /// Does not wake until it listens again. While commits are batched nobody needs to know of
     /// each, and being told would cost more than sending them.
     pub(crate) fn rest(&mut self) {
-        if self.is_listening {
-            self.watcher.rest(&self.log);
-            self.is_listening = false;
-        }
+        self.files.iter().for_each(|file| self.watcher.rest(file));
+        self.is_listening = false;
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.watcher
-            .wakes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.log);
+        let mut wakes = lock(&self.watcher.wakes);
+        self.files.iter().for_each(|file| drop(wakes.remove(file)));
+        drop(wakes);
         self.rest();
     }
 }
@@ -129,13 +154,16 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_rests_wakes_nobody_until_it_listens_again() {
         let dir = tempfile::tempdir().unwrap();
-        let (log, other) = (dir.path().join("a-wal"), dir.path().join("b-wal"));
         let write = |path: &Path| std::fs::write(path, "frames").unwrap();
-        [&log, &other].into_iter().for_each(|path| write(path));
+        let [database, other_database] = ["a", "b"].map(|name| dir.path().join(name));
+        let (log, other) = (log_of(&database), log_of(&other_database));
+        [&database, &other_database, &log, &other]
+            .into_iter()
+            .for_each(|path| write(path));
         let watcher = Arc::new(LogWatcher::new());
         let (wake, other_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let mut watch = watcher.watch(&log, Arc::clone(&wake));
-        let _other = watcher.watch(&other, Arc::clone(&other_wake));
+        let mut watch = watcher.watch(&database, Arc::clone(&wake));
+        let _other = watcher.watch(&other_database, Arc::clone(&other_wake));
 
         watch.rest();
         write(&log);
@@ -149,5 +177,31 @@ mod tests {
         write(&log);
         let told = tokio::time::timeout(DEADLINE, wake.notified());
         told.await.expect("it listens again");
+    }
+
+    #[tokio::test]
+    async fn files_that_are_replaced_or_removed_wake() {
+        for change in ["replaced", "removed"] {
+            for which in 0..2 {
+                let dir = tempfile::tempdir().unwrap();
+                let database = dir.path().join("a");
+                let files = [database.clone(), log_of(&database)];
+                files
+                    .iter()
+                    .for_each(|file| std::fs::write(file, "old").unwrap());
+                let watcher = Arc::new(LogWatcher::new());
+                let wake = Arc::new(Notify::new());
+                let _watch = watcher.watch(&database, Arc::clone(&wake));
+                if change == "removed" {
+                    std::fs::remove_file(&files[which]).unwrap();
+                } else {
+                    let new = dir.path().join("new");
+                    std::fs::write(&new, "new").unwrap();
+                    std::fs::rename(&new, &files[which]).unwrap();
+                }
+                let told = tokio::time::timeout(DEADLINE, wake.notified());
+                told.await.expect(change);
+            }
+        }
     }
 }

@@ -1,18 +1,24 @@
 //! One turn of a database: look, decide, seal, checkpoint. Runs on a blocking thread.
 
+mod images;
+mod log;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts};
+use lockkeeper_core::policy::SyncFacts;
 use lockkeeper_ltx::Txid;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
-use super::status::{DatabaseShared, LogHeld, Marks};
+use self::images::{Hold, needed_snapshot};
+use super::shared::DatabaseShared;
 use crate::Result;
 use crate::capture::{Capture, Sealed, Snapshot};
 use crate::clock;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
+
+pub(crate) use self::images::PermittedSnapshot;
 
 /// The part of a database that blocks, with what it remembers between turns.
 pub(crate) struct Worker {
@@ -26,6 +32,10 @@ pub(crate) struct Worker {
     written_since_checkpoint: bool,
     /// When a snapshot was last proposed but could not be taken, or was taken.
     snapshot_asked: Option<Instant>,
+    /// When the policy is asked again although nothing was committed.
+    decides_at: Instant,
+    /// Set by whatever is not over with this turn.
+    again_soon: bool,
     /// The snapshot that holds the log, if one does.
     hold: Option<Hold>,
     /// Snapshots and merges that may run at a time, over all databases.
@@ -52,32 +62,8 @@ pub(crate) struct Turn {
     pub(crate) verification: Option<Snapshot>,
 }
 
-/// A snapshot and the permission to send it.
-pub(crate) struct PermittedSnapshot {
-    pub(super) snapshot: Snapshot,
-    pub(super) permit: OwnedSemaphorePermit,
-    /// Ends when the snapshot must let go of the log.
-    pub(super) give_up: oneshot::Receiver<()>,
-}
-
-/// A snapshot that is being sent. Dropped, it is given up.
-struct Hold {
-    since: Instant,
-    _give_up: oneshot::Sender<()>,
-}
-
-/// How long a snapshot may hold back a checkpoint that is due.
-const SNAPSHOT_HOLD_MAX: Duration = Duration::from_secs(300);
-/// How large a log may become, in pages, while a snapshot holds it or a checkpoint cannot empty it,
-/// if `truncate-page-n` does not say: half a gigabyte of pages of 4 KiB.
-const LOG_PAGES_MAX: u32 = 121_359;
-/// How soon a snapshot is asked for again.
-const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
-
-/// Files that are sealed to catch up with an application that goes on to commit, before it is kept
-/// out for a moment.
-const SEALS_BEFORE_SNAPSHOT_MAX: u32 = 4;
-
+/// How long the policy is not asked while nothing is committed, at most.
+const DECISIONS_MAX: Duration = Duration::from_secs(60);
 impl Worker {
     pub(crate) fn new(
         capture: Capture,
@@ -94,9 +80,23 @@ impl Worker {
             last_checkpoint: Instant::now(),
             written_since_checkpoint: false,
             snapshot_asked: None,
+            decides_at: Instant::now(),
+            again_soon: false,
             hold: None,
             long_work,
         }
+    }
+
+    /// Whether a turn would find nothing to do. Only reads memory.
+    pub(crate) fn is_quiet(&self, shared: &DatabaseShared) -> bool {
+        Instant::now() < self.decides_at
+            && self.capture.is_certainly_idle()
+            && shared.read(|marks| !marks.verification_asked && needed_snapshot(marks).is_none())
+    }
+
+    /// When the policy is asked again although nothing was committed.
+    pub(crate) fn decides_at(&self) -> tokio::time::Instant {
+        self.decides_at.into()
     }
 
     /// Seals what was committed and does what else is due.
@@ -120,7 +120,9 @@ impl Worker {
             snapshot: None,
             verification: None,
         };
+        self.again_soon = false;
         if self.capture.is_pending()? {
+            self.again_soon = true;
             let since = *self.pending_since.get_or_insert(now);
             shared.update(|marks| marks.waiting.noticed(SystemTime::now()));
             let delay = match kind {
@@ -140,12 +142,32 @@ impl Worker {
             turn.snapshot = self.snapshot(shared)?;
             turn.verification = self.verification(shared)?;
         }
+        self.decides_at = self.next_decision(shared, kind, now);
         turn.spooled = self.capture.last();
         shared.update(|marks| {
             marks.needs_from = self.capture.needs_from();
             marks.undone = self.capture.undone().or(marks.undone);
         });
         Ok(turn)
+    }
+
+    /// When something may be due, after a turn that began at `now`.
+    fn next_decision(&self, shared: &DatabaseShared, kind: TurnKind, now: Instant) -> Instant {
+        let settings = &self.settings;
+        let soon = now + settings.monitor_interval;
+        let is_settled = shared.read(|marks| {
+            marks.snapshot.is_some() && !marks.snapshot_running && needed_snapshot(marks).is_none()
+        });
+        if kind == TurnKind::Seal || self.again_soon || !is_settled {
+            return soon;
+        }
+        let interval = DECISIONS_MAX
+            .min(settings.checkpoint_interval)
+            .min(settings.life.snapshot_interval);
+        let checkpoint = self.last_checkpoint + settings.checkpoint_interval;
+        let due = (self.written_since_checkpoint && checkpoint > now).then_some(checkpoint);
+        due.map_or(now + interval, |due| due.min(now + interval))
+            .max(soon)
     }
 
     /// How long to wait for what was committed while the last file was written.
@@ -159,8 +181,7 @@ impl Worker {
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
-        let marks = shared.marks();
-        let facts = SyncFacts {
+        let facts = shared.read(|marks| SyncFacts {
             now_ms: unix_ms(),
             committed: number(marks.spooled).saturating_add(1),
             spooled: number(marks.spooled),
@@ -173,7 +194,7 @@ impl Worker {
             last_put_latency_ms: marks.last_put_latency.map(millis),
             consecutive_failures: marks.consecutive_failures,
             sync_interval_ms: millis(self.settings.replica.sync_interval),
-        };
+        });
         Duration::from_millis(self.policy.plan_sync(&facts))
     }
 
@@ -187,180 +208,6 @@ impl Worker {
         self.last_sync = Some(Instant::now());
         Ok(())
     }
-
-    /// Keeps the log within its bound while a snapshot is sent.
-    fn look_at_log(&mut self, shared: &DatabaseShared) -> Result<()> {
-        let (pages, bytes) = self.capture.log_size()?;
-        let is_running = shared.marks().snapshot_running;
-        shared.update(|marks| {
-            marks.log_bytes = bytes;
-            marks.log_bytes_max = marks.log_bytes_max.max(bytes);
-        });
-        let Some(hold) = self.hold.take_if(|_| is_running) else {
-            self.hold = None;
-            return Ok(());
-        };
-        let due = self.last_checkpoint.elapsed() > self.settings.checkpoint_interval;
-        let is_too_long = hold.since.elapsed() > SNAPSHOT_HOLD_MAX && due;
-        if pages < self.log_pages_max() && !is_too_long {
-            self.hold = Some(hold);
-            return Ok(());
-        }
-        tracing::warn!(
-            database = %self.settings.path.display(), log_bytes = bytes,
-            "a snapshot is given up so that the log can be emptied; it is made from files of the \
-             replica instead"
-        );
-        shared.update(|marks| marks.snapshot_given_up = true);
-        Ok(())
-    }
-
-    fn log_pages_max(&self) -> u32 {
-        match self.settings.truncate_pages {
-            0 => LOG_PAGES_MAX,
-            pages => pages,
-        }
-    }
-
-    /// Alarms if a log that is too large could not be emptied, and ends the alarm.
-    fn watch_log(&self, shared: &DatabaseShared) -> Result<()> {
-        let (pages, bytes) = self.capture.log_size()?;
-        let held = shared.marks().log_held;
-        let is_held = pages >= self.log_pages_max() && self.capture.wal_pages()? > 0;
-        if is_held && held.is_none() {
-            tracing::error!(
-                database = %self.settings.path.display(), log_bytes = bytes,
-                "the log cannot be emptied and grows: a connection keeps a read transaction open; \
-                 end it"
-            );
-        }
-        let since = held.map_or_else(SystemTime::now, |held| held.since);
-        shared.update(|marks| marks.log_held = is_held.then_some(LogHeld { since, bytes }));
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, shared: &DatabaseShared) -> Result<()> {
-        if !self.written_since_checkpoint {
-            return Ok(());
-        }
-        let facts = CheckpointFacts {
-            now_ms: unix_ms(),
-            wal_pages: self.capture.wal_pages()?,
-            since_last_checkpoint_ms: millis(self.last_checkpoint.elapsed()),
-            written_since_last_checkpoint: self.written_since_checkpoint,
-            snapshot_running: shared.marks().snapshot_running,
-            min_checkpoint_pages: self.settings.min_checkpoint_pages,
-            truncate_pages: self.settings.truncate_pages,
-            checkpoint_interval_ms: millis(self.settings.checkpoint_interval),
-        };
-        let truncate = match self.policy.plan_checkpoint(&facts) {
-            CheckpointProposal::None => return Ok(()),
-            CheckpointProposal::Passive => false,
-            CheckpointProposal::Truncate => true,
-        };
-        let report = self.capture.checkpoint(truncate)?;
-        report.sealed.iter().for_each(|file| sealed(shared, *file));
-        self.last_checkpoint = Instant::now();
-        // What could not be copied is still to be: the application may never write again.
-        self.written_since_checkpoint = !report.complete;
-        shared.checkpointed(report.write_lock_held);
-        tracing::debug!(
-            complete = report.complete,
-            held_us = u64::try_from(report.write_lock_held.as_micros()).unwrap_or(u64::MAX),
-            "checkpoint"
-        );
-        self.watch_log(shared)?;
-        // Our own small commit after it is sent along, and does not count as the application's.
-        self.capture.seal_committed(|file| sealed(shared, file))
-    }
-
-    /// The database at its last transaction, all of which is sealed.
-    fn image(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
-        for _ in 0..SEALS_BEFORE_SNAPSHOT_MAX {
-            self.seal(shared)?;
-            if let Some(image) = self.capture.snapshot()? {
-                return Ok(Some(image));
-            }
-        }
-        let image = self
-            .capture
-            .snapshot_behind_barrier(|file| sealed(shared, file))?;
-        Ok(image.map(|(image, held)| {
-            shared.checkpointed(held);
-            image
-        }))
-    }
-
-    fn verification(&mut self, shared: &DatabaseShared) -> Result<Option<Snapshot>> {
-        if !shared.marks().verification_asked {
-            return Ok(None);
-        }
-        let pages = self.image(shared)?;
-        if pages.is_some() {
-            shared.update(|marks| marks.verification_asked = false);
-        }
-        Ok(pages)
-    }
-
-    fn snapshot(&mut self, shared: &DatabaseShared) -> Result<Option<PermittedSnapshot>> {
-        let marks = shared.marks();
-        let asked_just_now = self
-            .snapshot_asked
-            .is_some_and(|at| at.elapsed() < SNAPSHOT_PAUSE);
-        let needed = needed_snapshot(&marks);
-        // Nothing new since the last one: nothing to ask.
-        if needed.is_none() && (marks.durable.is_none() || marks.snapshot >= marks.durable) {
-            return Ok(None);
-        }
-        if marks.snapshot_running || asked_just_now {
-            return Ok(None);
-        }
-        let Some(snapshots) = shared.snapshots() else {
-            return Ok(None);
-        };
-        let Ok(permit) = Arc::clone(&self.long_work).try_acquire_owned() else {
-            return Ok(None);
-        };
-        self.snapshot_asked = Some(Instant::now());
-        let facts = SnapshotFacts {
-            now_ms: unix_ms(),
-            database_bytes: self.capture.database_bytes(),
-            committed: number(marks.spooled),
-            spooled: number(marks.spooled),
-            durable: number(marks.durable),
-            snapshots,
-            snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
-        };
-        let is_needed = needed.is_some();
-        let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
-            return Ok(None);
-        };
-        // What is wrong with the replica is not to be copied from there.
-        if marks.snapshot_given_up && !is_needed {
-            shared.update(|marks| marks.snapshot_from_files = Some(reason));
-            return Ok(None);
-        }
-        // Commits that came since the last file must be in one before a snapshot can follow it.
-        if marks.distrusted.is_some() && self.capture.last() <= marks.distrusted {
-            // A snapshot of its own number is there already, and may be what is wrong.
-            self.capture.commit_of_ours()?;
-        }
-        let Some(snapshot) = self.image(shared)? else {
-            return Ok(None);
-        };
-        tracing::info!(txid = %snapshot.txid, %reason, "snapshot");
-        let (sender, give_up) = oneshot::channel();
-        self.hold = Some(Hold {
-            since: Instant::now(),
-            _give_up: sender,
-        });
-        shared.update(|marks| marks.snapshot_running = true);
-        Ok(Some(PermittedSnapshot {
-            snapshot,
-            permit,
-            give_up,
-        }))
-    }
 }
 
 /// Tells everybody of a sealed file.
@@ -373,20 +220,6 @@ fn sealed(shared: &DatabaseShared, sealed: Sealed) {
         }
         Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
     }
-}
-
-/// Why a snapshot must be taken whatever the policy says.
-fn needed_snapshot(marks: &Marks) -> Option<String> {
-    let lost = marks.lost;
-    let lost = lost.map(|lost| format!("the replica has lost {lost}; a restore must lead past it"));
-    let changed = marks.page_size_changed;
-    let changed = changed.map(|txid| format!("the page size of the database changed with {txid}"));
-    let distrusted = marks
-        .distrusted
-        .filter(|_| marks.snapshot <= marks.distrusted);
-    let failed = distrusted.map(|_| "the last verification failed".to_owned());
-    let asked = marks.snapshot_asked.then(|| "it was asked for".to_owned());
-    lost.or(changed).or(failed).or(asked)
 }
 
 fn number(txid: Option<Txid>) -> u64 {

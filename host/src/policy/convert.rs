@@ -10,9 +10,10 @@ use lockkeeper_core::text::printable;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 
 use super::plan::{
-    DatabasePlan, Diagnostic, Plan, Position, ReplicaPlan, Secret, Setting, Severity, Value,
+    DatabasePlan, Diagnostic, Plan, Position, ReplicaPlan, Setting, Severity, Value,
 };
 use super::world::types as wit;
+use crate::secret::Secret;
 
 /// The most diagnostics that are kept.
 const DIAGNOSTICS_MAX: usize = 200;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use crate::secret::Secret;
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -66,22 +66,6 @@ impl fmt::Display for Diagnostic {
             Some(help) => write!(f, "\n    help: {help}"),
             None => Ok(()),
         }
-    }
-}
-
-/// Text that is never printed and is wiped from memory when it is dropped.
-#[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Secret(Zeroizing<String>);
-
-impl Secret {
-    pub(crate) fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
     }
 }
 

@@ -25,7 +25,7 @@ pub fn check_timestamp_bounds(files: &[ReplicaFile], time_ms: i64) -> Result<()>
 /// [`crate::ErrorKind::Invalid`] if the time is outside, or there is no file;
 /// [`crate::ErrorKind::Unavailable`] if the replica cannot be listed.
 pub async fn check_timestamp(replica: &Replica, time_ms: i64) -> Result<()> {
-    let files = replica.list_all().await?;
+    let files = replica.list_sealed().await?;
     let generations = v3::list(replica.store().as_ref()).await?;
     let oldest = generations.times_ms().min();
     let newest = generations

@@ -5,8 +5,7 @@ use lockkeeper_core::restore::{Plan, PlanError, Target};
 
 use super::head::expected_txid;
 use super::v3;
-use crate::store::Replica;
-use crate::store::Wanted;
+use crate::store::{Contents, Replica, Times, Wanted};
 use crate::{Error, ErrorKind, Result};
 
 /// What a restore reads, in the format that holds the newer data.
@@ -69,9 +68,12 @@ impl RestorePlan {
 /// [`ErrorKind::Unavailable`] if the replica cannot be listed, [`ErrorKind::Corrupt`] if files are
 /// missing in it, [`ErrorKind::Invalid`] if it has nothing for the target.
 pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePlan> {
-    let files = replica.list_all().await?;
+    let Contents {
+        files,
+        has_generations,
+    } = replica.look(times(target)).await?;
     // Only LTX files know transactions, so a look at anything else would be for nothing.
-    if !matches!(target, Target::Txid(_)) {
+    if has_generations && !matches!(target, Target::Txid(_)) {
         let found = v3::list(replica.store().as_ref()).await?;
         if generations::is_preferred(&found, &files, target) {
             let plan = generations::plan(&found, target).map_err(|e| {
@@ -105,10 +107,8 @@ pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePl
 ///
 /// [`crate::ErrorKind::Unavailable`] if the replica cannot be listed.
 pub async fn has_backup(replica: &Replica) -> Result<bool> {
-    if !replica.list_all().await?.is_empty() {
-        return Ok(true);
-    }
-    if !replica.store().folders("generations").await?.is_empty() {
+    let contents = replica.look(Times::Listed).await?;
+    if contents.has_generations || !contents.files.is_empty() {
         return Ok(true);
     }
     // It had one: that it is lost is for a restore to say.
@@ -122,8 +122,16 @@ pub async fn has_backup(replica: &Replica) -> Result<bool> {
 ///
 /// As [`plan_restore`].
 pub async fn plan_only(replica: &Replica, target: Target) -> Result<Plan> {
-    let files = replica.list_all().await?;
+    let files = replica.look(times(target)).await?.files;
     lockkeeper_core::restore::plan(&files, target).map_err(|e| refused(replica, e))
+}
+
+/// Exact times may cost a request for each file, so only who asks for a time has them.
+fn times(target: Target) -> Times {
+    match target {
+        Target::Before(_) => Times::Sealed,
+        _ => Times::Listed,
+    }
 }
 
 fn refused(replica: &Replica, error: PlanError) -> Error {

@@ -15,7 +15,7 @@ use super::condition::{check_small, too_large};
 use super::key::{self, Key};
 use super::replica::{PIECE_LEN, read_piece};
 use super::swap::{self, Swapped};
-use super::{Body, Expected, ObjectInfo, SMALL_LEN_MAX, Store, Version};
+use super::{Body, Expected, ObjectInfo, SMALL_LEN_MAX, Store, Times, Version};
 use super::{body_from_bytes, body_from_file};
 use crate::{Error, Result};
 
@@ -168,7 +168,7 @@ impl Store for FileStore {
         }))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    async fn list(&self, prefix: &str, _times: Times) -> Result<Vec<ObjectInfo>> {
         let folder = key::parse_folder(prefix)?;
         let what = format!("list {prefix:?}");
         self.blocking(what, move |root| list_objects(root, &folder))

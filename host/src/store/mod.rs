@@ -1,7 +1,9 @@
 //! Where replicas live.
 
+pub(crate) mod cloud;
 mod condition;
 mod conformance;
+mod doctor;
 mod file;
 mod key;
 mod object;
@@ -15,14 +17,17 @@ use futures::stream::BoxStream;
 
 use crate::Result;
 
+pub use cloud::RequestCounts;
 pub use condition::{Expected, SMALL_LEN_MAX, Version};
 #[doc(hidden)]
 pub use conformance::conformance;
+pub use doctor::{Check, Verdict, examine};
 pub use file::FileStore;
 pub use lockkeeper_core::inventory::ReplicaFile;
 pub use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 pub use object::ObjectStoreAdapter;
 pub(crate) use reading::{FetchError, Source, Wanted};
+pub(crate) use replica::Contents;
 pub use replica::{Layout, Replica, body_from_bytes, body_from_file};
 
 /// Bytes on their way to or from a store.
@@ -44,6 +49,16 @@ pub(crate) async fn collect_up_to(mut body: Body, max: usize) -> Result<Option<V
     Ok(Some(all))
 }
 
+/// Which times a listing shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Times {
+    /// Those that cost nothing more: when the objects were sealed, or when the store got them,
+    /// which is later.
+    Listed,
+    /// When the objects were sealed; for object stores, at the price of a request for each.
+    Sealed,
+}
+
 /// One object of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ObjectInfo {
@@ -51,7 +66,7 @@ pub struct ObjectInfo {
     pub key: String,
     /// Size in bytes.
     pub size: u64,
-    /// When its content was sealed, in milliseconds since the Unix epoch.
+    /// When its content was sealed, in milliseconds since the Unix epoch; see [`Times`].
     pub created_ms: i64,
 }
 
@@ -86,13 +101,34 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// The objects directly below `prefix` (a folder name, no trailing `/`), in the order of keys.
     /// A folder that does not exist is empty.
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+    async fn list(&self, prefix: &str, times: Times) -> Result<Vec<ObjectInfo>>;
+
+    /// All objects in all folders, in the order of keys, if one listing request tells; `None` where
+    /// that takes more, and for a store that has no requests to save.
+    async fn list_tree(&self, times: Times) -> Result<Option<Vec<ObjectInfo>>> {
+        let _ = times;
+        Ok(None)
+    }
 
     /// The names of the folders directly below `prefix`.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>>;
 
     /// Deletes an object; one that does not exist is no error.
     async fn delete(&self, key: &str) -> Result<()>;
+
+    /// Deletes objects, in as few requests as the store allows; those that do not exist are no
+    /// error. After an error, any of the others may be gone.
+    async fn delete_many(&self, keys: &[String]) -> Result<()> {
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
+    }
+
+    /// How many requests were sent; none for a store that has no requests.
+    fn requests(&self) -> RequestCounts {
+        RequestCounts::default()
+    }
 
     /// Where this is, for people: never with a secret in it.
     fn describe(&self) -> String;

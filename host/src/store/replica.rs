@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
+use lockkeeper_core::generations;
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_ltx::{FileName, Level};
 
-use super::{Body, FileStore, Store};
+use super::{Body, FileStore, ObjectInfo, RequestCounts, Store, Times};
 use crate::Result;
 
 /// Bytes per read of a file: a few calls per megabyte, and little memory per open body.
@@ -22,18 +23,36 @@ pub enum Layout {
     /// `ltx/<level>/<name>`: every backend of Litestream but S3 and OSS.
     #[default]
     Standard,
+    /// `<level in four hexadecimal digits>/<name>`: S3 and OSS.
+    S3,
 }
 
 impl Layout {
     fn folder(self, level: Level) -> String {
         match self {
             Self::Standard => format!("ltx/{level}"),
+            Self::S3 => format!("{:04x}", level.get()),
         }
+    }
+
+    /// The file under a key; `None` if it is that of something else.
+    fn parse(self, key: &str) -> Option<(Level, FileName)> {
+        let (folder, name) = key.rsplit_once('/')?;
+        let level = Level::all().find(|level| self.folder(*level) == folder)?;
+        Some((level, name.parse().ok()?))
     }
 
     fn key(self, level: Level, name: FileName) -> String {
         format!("{}/{name}", self.folder(level))
     }
+}
+
+/// What lies in a replica.
+pub(crate) struct Contents {
+    /// The files of all levels, from level 0 on.
+    pub(crate) files: Vec<ReplicaFile>,
+    /// Whether Litestream 0.3 wrote there.
+    pub(crate) has_generations: bool,
 }
 
 /// The LTX files of one database in a store.
@@ -113,40 +132,75 @@ impl Replica {
         self.store.get(&self.layout.key(level, name), offset).await
     }
 
-    /// The files of one level, by ascending name. Objects with other names are skipped.
+    /// The files of one level, by ascending name, with [`Times::Listed`]. Objects with other names
+    /// are skipped.
     ///
     /// # Errors
     ///
     /// As [`Store::list`].
     pub async fn list(&self, level: Level) -> Result<Vec<ReplicaFile>> {
-        let objects = self.store.list(&self.layout.folder(level)).await?;
-        let mut files: Vec<ReplicaFile> = objects
-            .into_iter()
-            .filter_map(|object| {
-                let name = object.key.rsplit('/').next()?.parse().ok()?;
-                Some(ReplicaFile {
-                    level,
-                    name,
-                    size: object.size,
-                    created_ms: object.created_ms,
-                })
-            })
-            .collect();
-        files.sort_by_key(|file| file.name);
-        Ok(files)
+        self.list_level(level, Times::Listed).await
     }
 
-    /// The files of all levels, from level 0 on.
+    /// The files of all levels, from level 0 on, with [`Times::Listed`].
     ///
     /// # Errors
     ///
     /// As [`Store::list`].
     pub async fn list_all(&self) -> Result<Vec<ReplicaFile>> {
+        Ok(self.look(Times::Listed).await?.files)
+    }
+
+    /// The files of all levels, from level 0 on, with [`Times::Sealed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::list`].
+    pub async fn list_sealed(&self) -> Result<Vec<ReplicaFile>> {
+        Ok(self.look(Times::Sealed).await?.files)
+    }
+
+    /// What lies in the replica, in one listing request if it is little.
+    pub(crate) async fn look(&self, times: Times) -> Result<Contents> {
+        if let Some(objects) = self.store.list_tree(times).await? {
+            let generations = format!("{}/", generations::FOLDER);
+            return Ok(Contents {
+                has_generations: objects.iter().any(|it| it.key.starts_with(&generations)),
+                files: self.files(&objects),
+            });
+        }
+        Ok(Contents {
+            files: self.list_levels(times).await?,
+            has_generations: !self.store.folders(generations::FOLDER).await?.is_empty(),
+        })
+    }
+
+    async fn list_levels(&self, times: Times) -> Result<Vec<ReplicaFile>> {
         let mut files = Vec::new();
         for level in Level::all() {
-            files.append(&mut self.list(level).await?);
+            files.append(&mut self.list_level(level, times).await?);
         }
         Ok(files)
+    }
+
+    async fn list_level(&self, level: Level, times: Times) -> Result<Vec<ReplicaFile>> {
+        let objects = self.store.list(&self.layout.folder(level), times).await?;
+        Ok(self.files(&objects))
+    }
+
+    fn files(&self, objects: &[ObjectInfo]) -> Vec<ReplicaFile> {
+        let file = |object: &ObjectInfo| {
+            let (level, name) = self.layout.parse(&object.key)?;
+            Some(ReplicaFile {
+                level,
+                name,
+                size: object.size,
+                created_ms: object.created_ms,
+            })
+        };
+        let mut files: Vec<ReplicaFile> = objects.iter().filter_map(file).collect();
+        files.sort_by_key(|file| (file.level, file.name));
+        files
     }
 
     /// Deletes a file; one that does not exist is no error.
@@ -156,6 +210,25 @@ impl Replica {
     /// As [`Store::delete`].
     pub async fn delete(&self, level: Level, name: FileName) -> Result<()> {
         self.store.delete(&self.layout.key(level, name)).await
+    }
+
+    /// Deletes files in as few requests as the store allows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::delete_many`].
+    pub async fn delete_all(&self, files: &[ReplicaFile]) -> Result<()> {
+        let keys: Vec<String> = files
+            .iter()
+            .map(|file| self.layout.key(file.level, file.name))
+            .collect();
+        self.store.delete_many(&keys).await
+    }
+
+    /// How many requests were sent to the store.
+    #[must_use]
+    pub fn requests(&self) -> RequestCounts {
+        self.store.requests()
     }
 }
 

@@ -3,6 +3,7 @@
 mod app;
 mod config;
 mod databases;
+mod doctor;
 mod info;
 mod keygen;
 mod list;
@@ -59,6 +60,8 @@ commands! {
     Sync(sync::Sync),
     /// Prove that replicas restore to their databases
     Verify(verify::Verify),
+    /// Prove that a store does what a replica needs
+    Doctor(doctor::Doctor),
     /// Delete what was captured locally, so that replication goes on from the replica
     Reset(reset::Reset),
     /// Print the version

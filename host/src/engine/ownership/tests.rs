@@ -25,7 +25,10 @@ impl Subject {
     }
 
     fn of(store: Arc<Hooked>, owner: u128) -> Self {
-        let shared = Arc::new(DatabaseShared::new("app.db".into(), "replica".into()));
+        let shared = Arc::new(DatabaseShared::new(
+            "app.db".into(),
+            Replica::file("replica").unwrap(),
+        ));
         let writer = Writer {
             owner: Token::new(owner),
             run: Token::new(owner),

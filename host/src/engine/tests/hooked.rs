@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::store::{Body, Expected, Layout, ObjectInfo, Replica, Store, Version};
+use crate::store::{Body, Expected, Layout, ObjectInfo, Replica, Store, Times, Version};
 use crate::{Error, Result};
 
 /// What becomes of a write.
@@ -100,9 +100,9 @@ impl Store for Hooked {
         self.inner.get(key, offset).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    async fn list(&self, prefix: &str, times: Times) -> Result<Vec<ObjectInfo>> {
         self.note("list", prefix);
-        self.inner.list(prefix).await
+        self.inner.list(prefix, times).await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>> {

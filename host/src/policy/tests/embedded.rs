@@ -9,8 +9,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::limiter::MEMORY_BYTES_MAX;
-use super::super::plan::Secret;
 use super::super::*;
+use crate::secret::Secret;
 
 fn embedded() -> Component {
     Component::load(&PolicySource::Embedded).unwrap()

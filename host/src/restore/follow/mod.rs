@@ -72,8 +72,8 @@ impl fmt::Debug for FollowOptions {
 }
 
 /// Restores a replica if the output does not exist, and then applies what the replica gets, until
-/// `stop` is ready. Returns the last transaction in the output; to be stopped is an error only while
-/// there is none yet.
+/// `stop` is ready. Returns the last transaction in the output; to be stopped is an error only
+/// while there is none yet.
 ///
 /// Where it stands is kept in `<output>-txid`, so that a later call goes on from there, whatever
 /// the replica has become meanwhile. Each file is verified before a page is written, and applied as

@@ -2,7 +2,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lockkeeper_core::generations::{FOLDER, GenerationId, Generations, SegmentFile, SnapshotFile};
 
 use crate::Result;
-use crate::store::{ObjectInfo, Store};
+use crate::store::{ObjectInfo, Store, Times};
 
 /// Generations that are listed at a time.
 const LISTS_MAX: usize = 8;
@@ -26,8 +26,12 @@ pub(in crate::restore) async fn list(store: &dyn Store) -> Result<Generations> {
 
 /// Objects with other names are skipped.
 async fn list_generation(store: &dyn Store, generation: GenerationId) -> Result<Generations> {
-    let snapshots = store.list(&generation.snapshots_folder()).await?;
-    let segments = store.list(&generation.segments_folder()).await?;
+    let snapshots = store
+        .list(&generation.snapshots_folder(), Times::Listed)
+        .await?;
+    let segments = store
+        .list(&generation.segments_folder(), Times::Listed)
+        .await?;
     let snapshots = snapshots.iter().filter_map(|object| {
         Some(SnapshotFile {
             generation,
