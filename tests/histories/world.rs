@@ -288,10 +288,15 @@ impl<'a> World<'a> {
     fn kill(&mut self) {
         match self.replicator.take().unwrap() {
             Replicator::Within => {
-                self.app.take().unwrap().kill();
+                // It may have committed more than was listened to.
+                for answer in self.app.take().unwrap().kill() {
+                    if let Answer::State(state) = answer {
+                        self.truth.holds(state);
+                    }
+                }
                 self.open(Subject::start(APP, self.dir.path()));
             }
-            Replicator::Beside(process) => process.kill(),
+            Replicator::Beside(process) => drop(process.kill()),
             Replicator::Litestream { running, .. } => drop(running.kill()),
         }
     }
@@ -304,7 +309,10 @@ impl<'a> World<'a> {
         }
         let is_within = matches!(self.replicator, Some(Replicator::Within));
         self.kill();
-        while !is_within {
+        if is_within {
+            return;
+        }
+        loop {
             let answer = self.app().answer();
             if self.note(answer) {
                 return;

@@ -131,9 +131,14 @@ impl Subject {
         serde_json::from_str(&line[ANSWER.len()..]).expect("an answer can be read")
     }
 
-    /// Ends it at once.
-    pub fn kill(self) {
-        let _ = self.0.kill();
+    /// Ends it at once; returns every answer that it gave.
+    #[must_use]
+    pub fn kill(self) -> Vec<Answer> {
+        let printed = self.0.kill().printed;
+        let answers = printed.iter().filter_map(|line| line.strip_prefix(ANSWER));
+        answers
+            .map(|answer| serde_json::from_str(answer).expect("an answer can be read"))
+            .collect()
     }
 
     /// Ends it in peace.
