@@ -82,7 +82,7 @@ pub(crate) enum Step {
     Do(Act),
     /// Replication starts; without local state if that is to be forgotten.
     Start { program: Program, forget: bool },
-    /// What is committed becomes durable, and is noted; it is restored at once if that is asked for.
+    /// What is committed becomes durable, and is noted; if `restore`, it is restored at once.
     Sync { restore: bool },
     /// The same in the middle of a transaction of the application, without a note.
     SyncWhileWritten,
