@@ -93,13 +93,26 @@ impl Litestream {
     #[track_caller]
     #[must_use]
     pub fn restored(&self, replica: &Path, point: &[&str]) -> Vec<u8> {
+        self.try_restored(replica, point)
+            .unwrap_or_else(|printed| panic!("{point:?}: {printed}"))
+    }
+
+    /// The same, for a point that may not be there.
+    ///
+    /// # Errors
+    ///
+    /// What was printed if it failed.
+    pub fn try_restored(&self, replica: &Path, point: &[&str]) -> Result<Vec<u8>, String> {
         let output = tempfile::tempdir().expect("make a folder");
         let path = output.path().join("restored.db");
         let mut command = self.command();
         command.args(["restore", "-o"]).arg(&path).args(point);
         let ended = Running::start(command.arg(url(replica))).finish();
-        assert!(ended.status.success(), "{point:?}: {ended:?}");
-        std::fs::read(path).expect("read what was restored")
+        if ended.status.success() {
+            Ok(std::fs::read(path).expect("read what was restored"))
+        } else {
+            Err(ended.printed.join("\n"))
+        }
     }
 
     /// Asks the process that listens at a socket, with a command such as `sync -wait`; returns what

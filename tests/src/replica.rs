@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use lockkeeper::restore::{RestoreOptions, Target, restore};
+use lockkeeper::restore::{RestoreOptions, Restored, Target, restore};
 use lockkeeper::store::Replica;
 use lockkeeper_ltx::{Level, Reader, Txid};
+
+/// What a restored database is called.
+pub const RESTORED: &str = "restored.db";
 
 /// One L0 file of a replica.
 #[derive(Clone, Debug)]
@@ -49,16 +52,27 @@ pub async fn restored(folder: &Path, target: Target) -> Vec<u8> {
 
 /// Restores with lockkeeper into a folder; returns where the database is.
 pub async fn restore_into(folder: &Path, target: Target, output: &Path) -> PathBuf {
-    let path = output.join("restored.db");
+    match try_restore_into(folder, target, output).await {
+        Ok(_) => output.join(RESTORED),
+        Err(error) => panic!("cannot restore {target:?}: {error}"),
+    }
+}
+
+/// The same, for a point that may not be there; the database is [`RESTORED`].
+///
+/// # Errors
+///
+/// As [`restore`].
+pub async fn try_restore_into(
+    folder: &Path,
+    target: Target,
+    output: &Path,
+) -> lockkeeper::Result<Restored> {
     let options = RestoreOptions {
         target,
-        ..RestoreOptions::new(&path)
+        ..RestoreOptions::new(output.join(RESTORED))
     };
-    let replica = Replica::file(folder).expect("open the replica");
-    if let Err(error) = restore(&replica, options).await {
-        panic!("cannot restore {target:?}: {error}");
-    }
-    path
+    restore(&Replica::file(folder)?, options).await
 }
 
 fn is_full(path: &Path) -> bool {

@@ -6,7 +6,11 @@
 //! - `replicate FOLDER`: embeds lockkeeper with the `litestream.yml` of the folder, and commits to
 //!   its `app.db` as writer 1 of the oracle until its input ends. Prints `committed N` after each
 //!   commit, and `durable N` when lockkeeper said so.
+//! - `serve FOLDER`: does what it is told about the `app.db` of the folder, see
+//!   [`lockkeeper_tests::subject`].
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod serve;
 
 use std::io::{BufRead, stdin};
 use std::path::Path;
@@ -41,6 +45,7 @@ fn main() {
             }
         }
         ["replicate", folder] => replicate(Path::new(folder)),
+        ["serve", folder] => serve::serve(Path::new(folder)),
         _ => panic!("unknown arguments {arguments:?}"),
     }
 }
@@ -70,11 +75,15 @@ fn commit(path: &Path) {
     }
 }
 
-fn replicate(folder: &Path) {
+fn log_warnings() {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(tracing::Level::WARN)
         .init();
+}
+
+fn replicate(folder: &Path) {
+    log_warnings();
     let (committed, progress) = watch::channel(0);
     let is_over = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({
