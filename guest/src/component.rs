@@ -125,6 +125,16 @@ impl Guest for Policy {
         })
     }
 
+    fn plan_verification(facts: VerificationFacts) -> Option<String> {
+        decide::plan_verification(&decide::VerificationFacts {
+            durable: facts.marks.durable,
+            verified: facts.verified,
+            since_last_verification: facts.since_last_verification,
+            validation_interval: facts.validation_interval,
+        })
+        .map(String::from)
+    }
+
     fn plan_compaction(facts: CompactionFacts) -> Vec<CompactionProposal> {
         let level = |level: types::LevelFacts| decide::Level {
             level: level.level,

@@ -128,6 +128,28 @@ pub fn plan_snapshot(facts: &SnapshotFacts) -> Option<String> {
     })
 }
 
+/// What [`plan_verification`] is asked with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerificationFacts {
+    /// The newest transaction the replica confirmed; 0 before the first.
+    pub durable: u64,
+    /// The last transaction that was proven; 0 if none.
+    pub verified: u64,
+    /// Time since the last verification.
+    pub since_last_verification: u64,
+    /// As configured; 0 if turned off.
+    pub validation_interval: u64,
+}
+
+/// Why the replica should be verified now, if it should: at the configured interval, if there is
+/// something new.
+#[must_use]
+pub fn plan_verification(facts: &VerificationFacts) -> Option<&'static str> {
+    let is_due =
+        facts.validation_interval > 0 && facts.since_last_verification >= facts.validation_interval;
+    (is_due && facts.durable > facts.verified).then_some("the validation interval has passed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +218,30 @@ mod tests {
             ..due
         };
         assert_eq!(plan_checkpoint(&early), Checkpoint::None);
+    }
+
+    #[test]
+    fn what_is_new_is_verified_at_the_interval() {
+        let due = VerificationFacts {
+            durable: 2,
+            verified: 1,
+            since_last_verification: 1000,
+            validation_interval: 1000,
+        };
+        assert!(plan_verification(&due).is_some());
+        for not_due in [
+            VerificationFacts { verified: 2, ..due },
+            VerificationFacts {
+                since_last_verification: 999,
+                ..due
+            },
+            VerificationFacts {
+                validation_interval: 0,
+                ..due
+            },
+        ] {
+            assert_eq!(plan_verification(&not_due), None, "{not_due:?}");
+        }
     }
 
     #[test]

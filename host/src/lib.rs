@@ -60,6 +60,7 @@ pub use engine::{
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};
 pub use lock::{StateLock, holder};
+pub use lockkeeper_ltx::Txid;
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]

@@ -55,6 +55,7 @@ fn it_imports_only_types() -> Result<(), wasmparser::BinaryReaderError> {
             "plan-retention",
             "plan-snapshot",
             "plan-sync",
+            "plan-verification",
             "validate"
         ]
     );

@@ -7,7 +7,7 @@ use lockkeeper_ltx::Txid;
 use crate::levels::Round;
 use crate::policy::{
     CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
-    SnapshotFacts, SyncFacts, SyncProposal,
+    SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
 };
 use crate::{compaction, retention};
 
@@ -72,6 +72,14 @@ pub fn plan_snapshot(facts: &SnapshotFacts) -> Option<&'static str> {
     let is_older = newest.created_unix_ms() < round.start_ms();
     let is_behind = Txid::new(facts.durable).is_some_and(|txid| newest.name.range().max() < txid);
     (is_older && is_behind).then_some("the snapshot interval has passed")
+}
+
+/// At the configured interval, if something new is durable.
+#[must_use]
+pub fn plan_verification(facts: &VerificationFacts) -> Option<&'static str> {
+    let is_due = facts.validation_interval_ms > 0
+        && facts.since_last_verification_ms >= facts.validation_interval_ms;
+    (is_due && facts.durable > facts.verified).then_some("the validation interval has passed")
 }
 
 /// Litestream's schedule, see [`compaction`].

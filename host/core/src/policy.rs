@@ -93,6 +93,23 @@ pub struct SnapshotFacts {
     pub snapshot_interval_ms: u64,
 }
 
+/// Facts for a verification decision.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct VerificationFacts {
+    /// Now, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// The last sealed TXID.
+    pub spooled: u64,
+    /// The last confirmed TXID.
+    pub durable: u64,
+    /// The last TXID that was proven to be restorable; 0 if none since the start.
+    pub verified: u64,
+    /// Time since the last verification, whatever came of it, or since the start.
+    pub since_last_verification_ms: u64,
+    /// As configured; 0 if turned off.
+    pub validation_interval_ms: u64,
+}
+
 /// Facts for a compaction decision.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CompactionFacts {

@@ -70,8 +70,8 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Keeps SQLite from setting memory aside for small allocations, which only a busy connection needs:
-/// there may be thousands of databases, each with three of ours.
+/// Keeps SQLite from setting memory aside for small allocations, which only a busy connection
+/// needs: there may be thousands of databases, each with three of ours.
 fn no_lookaside(connection: &Connection) -> rusqlite::Result<()> {
     // SAFETY: the handle is open and nothing was asked of it yet, as the opcode demands; it takes a
     // buffer, of which none is given, and two ints.

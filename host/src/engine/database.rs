@@ -296,6 +296,7 @@ impl Database {
         Verification {
             replica: &self.replica,
             shared: &self.shared,
+            policy: &self.policy,
             meta: self.settings.meta_path(),
             interval: self.settings.life.validation,
             long_work: Arc::clone(&self.long_work),

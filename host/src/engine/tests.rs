@@ -110,6 +110,26 @@ async fn what_was_committed_before_a_sync_is_in_the_replica_after_it() {
 }
 
 #[tokio::test]
+async fn a_verification_that_the_policy_puts_off_is_made_when_it_is_overdue() {
+    let (dir, app) = fixture();
+    let settings = settings(dir.path(), |settings| {
+        settings.life.validation = Some(Duration::from_secs(1));
+    });
+    // It never wants one.
+    let keeper = start_with(Guest::default().policy(), Entry::File(settings));
+    insert(&app);
+    keeper.sync().await.unwrap();
+    let verified = async {
+        while keeper.status().databases[0].verified.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let verified = tokio::time::timeout(DEADLINE, verified).await;
+    verified.expect("it is verified");
+    keeper.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_commit_that_nobody_told_of_is_found() {
     let (dir, app) = fixture();
     let watcher = Arc::new(LogWatcher::new());

@@ -10,18 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lockkeeper_ltx::{PageSize, Pgno};
+use lockkeeper_core::policy::VerificationFacts;
+use lockkeeper_ltx::{PageSize, Pgno, Txid};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use twox_hash::XxHash3_128;
 
 use super::database::blocking;
-use super::shared::DatabaseShared;
+use super::shared::{DatabaseShared, Marks};
 use super::status::Verified;
 use crate::capture::Snapshot;
+use crate::policy::Policy;
 use crate::restore::{self, RestoreOptions, Target};
 use crate::store::Replica;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// How long the pages of the database may be waited for, and then the replica.
 const PAGES_TIMEOUT: Duration = Duration::from_secs(120);
@@ -30,6 +32,10 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(600);
 const TRIES: u32 = 3;
 /// The shortest time between verifications that nobody asked for.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// How often the policy is asked within a configured interval once that has passed.
+const QUESTIONS_PER_INTERVAL: u32 = 10;
+/// How long the policy is not asked, at most.
+const QUESTION_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// The file that remembers, over a restart, that the replica cannot be trusted.
 const FAILED: &str = "verification-failed";
 const RESTORED: &str = "verification.db";
@@ -51,7 +57,8 @@ pub(super) struct Verification<'a> {
     pub(super) shared: &'a DatabaseShared,
     /// The state directory.
     pub(super) meta: PathBuf,
-    /// How often; `None` for only when it is asked for.
+    pub(super) policy: &'a Policy,
+    /// How often, as configured.
     pub(super) interval: Option<Duration>,
     pub(super) long_work: Arc<Semaphore>,
     /// The database at one transaction, when a verification asked for it.
@@ -64,13 +71,12 @@ impl Verification<'_> {
         self.recall().await?;
         let mut last = Instant::now();
         loop {
-            let pause = self.pause().saturating_sub(last.elapsed());
             let asked = tokio::select! {
-                () = tokio::time::sleep(pause) => {
-                    if !self.is_due() {
-                        last = Instant::now();
+                () = tokio::time::sleep(self.pause(last)) => {
+                    let Some(reason) = self.reason(last).await? else {
                         continue;
-                    }
+                    };
+                    tracing::debug!(replica = %self.replica, %reason, "verification");
                     None
                 }
                 asked = self.shared.verification_requests.asked() => Some(asked),
@@ -85,28 +91,53 @@ impl Verification<'_> {
         }
     }
 
-    fn pause(&self) -> Duration {
-        match self.interval {
-            // What failed is tried again as soon as there is a new snapshot.
-            _ if self
-                .shared
-                .read(|marks| marks.verification_failed.is_some()) =>
-            {
-                PAUSE_MIN
-            }
-            Some(interval) => interval.max(PAUSE_MIN),
-            None => Duration::from_secs(24 * 60 * 60),
+    /// How long to wait before it is looked into whether to verify.
+    fn pause(&self, last: Instant) -> Duration {
+        if self
+            .shared
+            .read(|marks| marks.verification_failed.is_some())
+        {
+            // It is tried again as soon as there is a new snapshot.
+            return PAUSE_MIN;
         }
+        let interval = self.interval.unwrap_or(QUESTION_PAUSE_MAX);
+        let until_due = interval.saturating_sub(last.elapsed());
+        let pause = until_due.max(interval / QUESTIONS_PER_INTERVAL);
+        pause.clamp(PAUSE_MIN, QUESTION_PAUSE_MAX)
     }
 
-    fn is_due(&self) -> bool {
-        self.shared.read(|marks| {
-            if marks.verification_failed.is_some() {
-                return marks.snapshot > marks.distrusted;
-            }
-            let verified = marks.verified.map(|verified| verified.txid);
-            self.interval.is_some() && marks.durable > verified
-        })
+    /// Why to verify now; `None` for not now.
+    async fn reason(&self, last: Instant) -> Result<Option<String>> {
+        let (failed, has_snapshot, facts) = self.shared.read(|marks| {
+            let failed = marks.verification_failed.is_some();
+            (
+                failed,
+                marks.snapshot > marks.distrusted,
+                self.facts(marks, last),
+            )
+        });
+        if failed {
+            return Ok(has_snapshot.then(|| "the last verification failed".to_owned()));
+        }
+        // Nothing new: nothing to ask.
+        if facts.durable <= facts.verified {
+            return Ok(None);
+        }
+        let policy = self.policy.clone();
+        blocking(move || Ok(policy.plan_verification(&facts))).await
+    }
+
+    fn facts(&self, marks: &Marks, last: Instant) -> VerificationFacts {
+        let number = |txid: Option<Txid>| txid.map_or(0, Txid::get);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        VerificationFacts {
+            now_ms: u64::try_from(clock::now_ms()).unwrap_or(0),
+            spooled: number(marks.spooled),
+            durable: number(marks.durable),
+            verified: number(marks.verified.map(|verified| verified.txid)),
+            since_last_verification_ms: millis(last.elapsed()),
+            validation_interval_ms: self.interval.map_or(0, millis),
+        }
     }
 
     async fn verify(&mut self) -> Outcome {

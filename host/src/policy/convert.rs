@@ -4,7 +4,7 @@ use lockkeeper_core::compaction::MERGE_INPUTS_MAX;
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy::{
     CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
-    SnapshotFacts, SyncFacts,
+    SnapshotFacts, SyncFacts, VerificationFacts,
 };
 use lockkeeper_core::text::printable;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
@@ -71,6 +71,20 @@ pub(super) fn inventory(facts: &SnapshotFacts) -> wit::Inventory {
         },
         snapshots: snapshots.iter().map(file).collect(),
         snapshot_interval: facts.snapshot_interval_ms,
+    }
+}
+
+pub(super) fn verification_facts(facts: &VerificationFacts) -> wit::VerificationFacts {
+    wit::VerificationFacts {
+        now: facts.now_ms,
+        marks: wit::Watermarks {
+            committed: facts.spooled,
+            spooled: facts.spooled,
+            durable: facts.durable,
+        },
+        verified: facts.verified,
+        since_last_verification: facts.since_last_verification_ms,
+        validation_interval: facts.validation_interval_ms,
     }
 }
 

@@ -11,6 +11,7 @@ use lockkeeper_core::guard::merges::{self, Merge, Merges};
 use lockkeeper_core::guard::proposals::{self, Guarded};
 use lockkeeper_core::policy::{
     CheckpointFacts, CheckpointProposal, CompactionFacts, SnapshotFacts, SyncFacts, SyncProposal,
+    VerificationFacts,
 };
 use wasmtime::Store;
 
@@ -23,8 +24,9 @@ use super::sandbox::DECISION;
 use super::strikes::{Decision, SET_ASIDE, Strikes};
 use super::world::Exports;
 
-/// Lines about failures and about clamped proposals, each, in a [`WINDOW`].
-const LINES_MAX: u32 = 5;
+/// Lines about failures and about clamped proposals, each, in a [`WINDOW`]: one for each kind of
+/// decision.
+const LINES_MAX: u32 = Decision::COUNT as u32;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The policy of an engine. Clones share the component and its record.
@@ -115,6 +117,17 @@ impl Policy {
             .unwrap_or_else(|| fallback::plan_snapshot(facts).map(str::to_owned));
         let guarded = proposals::snapshot(facts, proposal.as_deref());
         self.decided(Decision::Snapshot, guarded)
+    }
+
+    /// Whether to prove the replica now, and why.
+    pub(crate) fn plan_verification(&self, facts: &VerificationFacts) -> Option<String> {
+        let proposal = self
+            .ask(Decision::Verification, |store, exports| {
+                exports.call_plan_verification(store, convert::verification_facts(facts))
+            })
+            .unwrap_or_else(|| fallback::plan_verification(facts).map(str::to_owned));
+        let guarded = proposals::verification(facts, proposal.as_deref());
+        self.decided(Decision::Verification, guarded)
     }
 
     /// Which files to merge now.

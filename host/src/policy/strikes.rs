@@ -15,18 +15,20 @@ pub(super) enum Decision {
     Sync,
     Checkpoint,
     Snapshot,
+    Verification,
     Compaction,
     Retention,
 }
 
 impl Decision {
-    const COUNT: usize = 5;
+    pub(super) const COUNT: usize = 6;
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sync => "plan-sync",
             Self::Checkpoint => "plan-checkpoint",
             Self::Snapshot => "plan-snapshot",
+            Self::Verification => "plan-verification",
             Self::Compaction => "plan-compaction",
             Self::Retention => "plan-retention",
         }
@@ -73,11 +75,19 @@ impl Strikes {
     }
 
     fn count(&mut self, decision: Decision) -> &mut u32 {
-        let [sync, checkpoint, snapshot, compaction, retention] = &mut self.failures;
+        let [
+            sync,
+            checkpoint,
+            snapshot,
+            verification,
+            compaction,
+            retention,
+        ] = &mut self.failures;
         match decision {
             Decision::Sync => sync,
             Decision::Checkpoint => checkpoint,
             Decision::Snapshot => snapshot,
+            Decision::Verification => verification,
             Decision::Compaction => compaction,
             Decision::Retention => retention,
         }

@@ -46,7 +46,7 @@ const WASI_WIT: [&str; 5] = [
 
 /// What each export does unless a test says otherwise: `describe` gives "test" three times,
 /// `validate` an error without diagnostics, and the decisions answer 0, `none`, or nothing.
-const DEFAULTS: [(&str, &str, &str); 7] = [
+const DEFAULTS: [(&str, &str, &str); 8] = [
     ("describe", "(result i32)", "(i32.const 16)"),
     (
         "validate",
@@ -66,6 +66,11 @@ const DEFAULTS: [(&str, &str, &str); 7] = [
     (
         "plan-snapshot",
         "(param i64 i64 i64 i64 i64 i32 i32 i64) (result i32)",
+        "(i32.const 256)",
+    ),
+    (
+        "plan-verification",
+        "(param i64 i64 i64 i64 i64 i64 i64) (result i32)",
         "(i32.const 256)",
     ),
     (

@@ -49,12 +49,13 @@ const EMPTY: &[&str] = &[
 const EMPTY_VERSION: &str = "0.2.";
 
 /// The functions a policy must export.
-const EXPORTS: [&str; 7] = [
+const EXPORTS: [&str; 8] = [
     "describe",
     "validate",
     "plan-sync",
     "plan-checkpoint",
     "plan-snapshot",
+    "plan-verification",
     "plan-compaction",
     "plan-retention",
 ];

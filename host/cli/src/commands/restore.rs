@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lockkeeper::Txid;
 use lockkeeper::restore::{
     FollowOptions, IntegrityCheck, Progress, ProgressFn, RestoreOptions, RestorePlan, Restored,
     Target, check_reaches, expected_txid, follow, has_backup, plan_restore, restore,
@@ -101,7 +102,7 @@ impl Restore {
                 if !self.allow_missing_tail {
                     check_reaches(&replica, &plan, expected)?;
                 }
-                return self.show(&replica, &output, &plan);
+                return self.show(&replica, &output, &plan, expected);
             }
             if self.follow {
                 return self.follow(&replica, &output).await;
@@ -148,7 +149,13 @@ impl Restore {
         Ok(())
     }
 
-    fn show(&self, replica: &Replica, output: &Path, plan: &RestorePlan) -> Result<()> {
+    fn show(
+        &self,
+        replica: &Replica,
+        output: &Path,
+        plan: &RestorePlan,
+        expected: Option<Txid>,
+    ) -> Result<()> {
         let mut out = stdout().lock();
         if self.json {
             let mut value = json!({
@@ -156,6 +163,7 @@ impl Restore {
                 "target_path": output,
                 "replica": replica.to_string(),
                 "files": text::plan_json(plan),
+                "expected_txid": expected.map(|txid| txid.to_string()),
             });
             if let RestorePlan::Ltx(plan) = plan {
                 let first = plan.files().first();

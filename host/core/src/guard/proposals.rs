@@ -1,4 +1,4 @@
-//! Bounds for sync, checkpoint and snapshot proposals.
+//! Bounds for sync, checkpoint, snapshot and verification proposals.
 //!
 //! The built-in decisions of [`fallback`] pass unchanged.
 
@@ -7,7 +7,9 @@ use std::fmt;
 use lockkeeper_ltx::Txid;
 
 use crate::fallback;
-use crate::policy::{CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal};
+use crate::policy::{
+    CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
+};
 use crate::text::printable;
 
 /// Times the smaller page threshold of the configuration at which the log is copied back although
@@ -18,7 +20,13 @@ pub const LOG_GROWTH_MAX: u32 = 4;
 pub const CHECKPOINT_PAUSE_MIN_MS: u64 = 1000;
 /// Least time between snapshots that the configuration does not ask for: each sends every page.
 pub const SNAPSHOT_PAUSE_MIN_MS: u64 = 60_000;
-/// Longest reason of a snapshot, in characters.
+/// Least time between verifications that the configuration does not ask for: each reads the whole
+/// replica.
+pub const VERIFICATION_PAUSE_MIN_MS: u64 = 15 * 60_000;
+/// Configured intervals after which a verification is made although the policy wants none: room to
+/// wait for a quiet hour.
+pub const VERIFICATION_INTERVALS_MAX: u64 = 2;
+/// Longest reason of a snapshot or verification, in characters.
 pub const REASON_CHARS_MAX: usize = 200;
 
 /// Why a proposal was changed.
@@ -36,10 +44,14 @@ pub enum Clamp {
     LogTooLong,
     /// The replica has no snapshot.
     SnapshotMissing,
-    /// The newest snapshot holds every durable transaction.
+    /// The newest snapshot holds every durable transaction, or the last verification proved it.
     NothingNew,
     /// The newest snapshot is younger than [`SNAPSHOT_PAUSE_MIN_MS`].
     SnapshotTooSoon,
+    /// The last verification is younger than [`VERIFICATION_PAUSE_MIN_MS`].
+    VerificationTooSoon,
+    /// Nothing was verified for [`VERIFICATION_INTERVALS_MAX`] configured intervals.
+    VerificationOverdue,
 }
 
 impl Clamp {
@@ -55,6 +67,8 @@ impl Clamp {
             Self::SnapshotMissing => "snapshot-missing",
             Self::NothingNew => "nothing-new",
             Self::SnapshotTooSoon => "snapshot-too-soon",
+            Self::VerificationTooSoon => "verification-too-soon",
+            Self::VerificationOverdue => "verification-overdue",
         }
     }
 }
@@ -177,6 +191,36 @@ pub fn snapshot(facts: &SnapshotFacts, proposal: Option<&str>) -> Guarded<Option
     });
     if is_young && due.is_none() {
         return Guarded::changed(None, Clamp::SnapshotTooSoon);
+    }
+    Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
+}
+
+/// A replica is proven about as often as the configuration asks for, and never in a row. The reason
+/// is made fit for a log line.
+#[must_use]
+pub fn verification(facts: &VerificationFacts, proposal: Option<&str>) -> Guarded<Option<String>> {
+    let is_new = facts.durable > facts.verified;
+    let (since_ms, interval_ms) = (
+        facts.since_last_verification_ms,
+        facts.validation_interval_ms,
+    );
+    let Some(reason) = proposal else {
+        let due = fallback::plan_verification(facts);
+        let overdue_ms = interval_ms.saturating_mul(VERIFICATION_INTERVALS_MAX);
+        return match due.filter(|_| since_ms >= overdue_ms) {
+            Some(due) => Guarded::changed(Some(due.to_owned()), Clamp::VerificationOverdue),
+            None => Guarded::kept(None),
+        };
+    };
+    if !is_new {
+        return Guarded::changed(None, Clamp::NothingNew);
+    }
+    let pause_ms = match interval_ms {
+        0 => VERIFICATION_PAUSE_MIN_MS,
+        interval => interval.min(VERIFICATION_PAUSE_MIN_MS),
+    };
+    if since_ms < pause_ms {
+        return Guarded::changed(None, Clamp::VerificationTooSoon);
     }
     Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
 }

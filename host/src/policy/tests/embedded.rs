@@ -3,7 +3,7 @@
 use lockkeeper_core::fallback;
 use lockkeeper_core::guard::proposals;
 use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_core::policy::{CheckpointFacts, SnapshotFacts, SyncFacts};
+use lockkeeper_core::policy::{CheckpointFacts, SnapshotFacts, SyncFacts, VerificationFacts};
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 use proptest::option;
 use proptest::prelude::*;
@@ -33,6 +33,7 @@ fn it_says_who_it_is_and_imports_types_only() {
             "plan-retention",
             "plan-snapshot",
             "plan-sync",
+            "plan-verification",
             "validate"
         ]
     );
@@ -194,6 +195,20 @@ fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
     )
 }
 
+fn verification_facts() -> impl Strategy<Value = VerificationFacts> {
+    (0..5_u64, 0..5_u64, 0..2000_u64, 0..2000_u64).prop_map(
+        |(durable, verified, since_last_verification_ms, validation_interval_ms)| {
+            VerificationFacts {
+                durable,
+                verified,
+                since_last_verification_ms,
+                validation_interval_ms,
+                ..VerificationFacts::default()
+            }
+        },
+    )
+}
+
 fn snapshot_facts() -> impl Strategy<Value = SnapshotFacts> {
     let snapshots = proptest::collection::vec((1..10_u64, 0..100_000_i64), 0..3);
     (0..100_000_u64, 0..10_u64, snapshots, 0..70_000_u64).prop_map(
@@ -240,6 +255,7 @@ proptest! {
     #[test]
     fn it_decides_as_the_built_in_rules_do(
         sync in sync_facts(), checkpoint in checkpoint_facts(), snapshot in snapshot_facts(),
+        verification in verification_facts(),
     ) {
         let policy = Policy::new(embedded());
         let built_in = proposals::sync(&sync, fallback::plan_sync(&sync));
@@ -249,7 +265,11 @@ proptest! {
             policy.plan_snapshot(&snapshot).is_some(),
             fallback::plan_snapshot(&snapshot).is_some()
         );
+        prop_assert_eq!(
+            policy.plan_verification(&verification).is_some(),
+            fallback::plan_verification(&verification).is_some()
+        );
         prop_assert_eq!(policy.stats().failures, 0);
-        prop_assert_eq!(policy.stats().calls, 3);
+        prop_assert_eq!(policy.stats().calls, 4);
     }
 }

@@ -30,6 +30,8 @@ fn built_in_rules_decide(guest: &Guest, because: &str) {
         assert_eq!(checkpoint, CheckpointProposal::Passive);
         let snapshot = policy.plan_snapshot(&snapshot_facts());
         assert_eq!(snapshot.as_deref(), Some("the replica has no snapshot"));
+        let verification = policy.plan_verification(&verification_facts());
+        assert!(verification.is_some());
         let merges = policy.plan_compaction(&compaction_facts());
         let merged: Vec<String> = merges.iter().map(|it| it.range().to_string()).collect();
         assert_eq!(merged, ["0000000000000002-0000000000000003"]);
@@ -40,9 +42,9 @@ fn built_in_rules_decide(guest: &Guest, because: &str) {
         );
     });
     let stats = policy.stats();
-    assert_eq!((stats.calls, stats.failures, stats.clamps), (5, 5, 0));
+    assert_eq!((stats.calls, stats.failures, stats.clamps), (6, 6, 0));
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-    assert_eq!(lines.len(), 5, "{log}");
+    assert_eq!(lines.len(), 6, "{log}");
     for line in lines {
         assert!(line.contains(because), "{because:?} is not in {line}");
     }
@@ -59,6 +61,7 @@ fn all_decisions(body: &str) -> Guest {
         .export("plan-sync", body)
         .export("plan-checkpoint", body)
         .export("plan-snapshot", body)
+        .export("plan-verification", body)
         .export("plan-compaction", body)
         .export("plan-retention", body)
 }
@@ -410,6 +413,7 @@ fn every_export_is_one_that_these_tests_know() {
         "plan-sync",
         "plan-checkpoint",
         "plan-snapshot",
+        "plan-verification",
         "plan-compaction",
         "plan-retention"
     ]));

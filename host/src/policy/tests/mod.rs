@@ -12,7 +12,9 @@ use lockkeeper_core::guard::deletions::Situation;
 use lockkeeper_core::inventory::{Inventory, ReplicaFile};
 use lockkeeper_core::levels::Levels;
 use lockkeeper_core::live_set::Window;
-use lockkeeper_core::policy::{CheckpointFacts, CompactionFacts, SnapshotFacts, SyncFacts};
+use lockkeeper_core::policy::{
+    CheckpointFacts, CompactionFacts, SnapshotFacts, SyncFacts, VerificationFacts,
+};
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 
 /// Facts for which the built-in rules wait 700 ms.
@@ -34,6 +36,17 @@ fn checkpoint_facts() -> CheckpointFacts {
 }
 
 /// Facts for which the built-in rules take a snapshot.
+/// Facts for which the built-in rule verifies.
+fn verification_facts() -> VerificationFacts {
+    VerificationFacts {
+        durable: 2,
+        verified: 1,
+        since_last_verification_ms: 2000,
+        validation_interval_ms: 2000,
+        ..VerificationFacts::default()
+    }
+}
+
 fn snapshot_facts() -> SnapshotFacts {
     SnapshotFacts {
         durable: 1,

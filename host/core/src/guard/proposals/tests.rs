@@ -189,6 +189,37 @@ fn the_reason_of_a_snapshot_is_bounded_and_cannot_forge_a_line() {
     assert!(guarded.chars().count() < REASON_CHARS_MAX + 10);
 }
 
+#[test]
+fn verifications_need_something_new_and_a_pause_and_are_not_put_off_for_long() {
+    let facts = |since_ms, interval_ms| VerificationFacts {
+        durable: 2,
+        verified: 1,
+        since_last_verification_ms: since_ms,
+        validation_interval_ms: interval_ms,
+        ..VerificationFacts::default()
+    };
+    let wanted = |facts| verification(&facts, Some("because"));
+    let because = Guarded::kept(Some("because".to_owned()));
+    let soon = Guarded::changed(None, Clamp::VerificationTooSoon);
+    assert_eq!(wanted(facts(VERIFICATION_PAUSE_MIN_MS, 0)), because);
+    assert_eq!(wanted(facts(VERIFICATION_PAUSE_MIN_MS - 1, 0)), soon);
+    assert_eq!(wanted(facts(1000, 1000)), because, "it was configured");
+    assert_eq!(wanted(facts(999, 1000)), soon);
+    let proven = VerificationFacts {
+        verified: 2,
+        ..facts(u64::MAX, 1000)
+    };
+    assert_eq!(wanted(proven), Guarded::changed(None, Clamp::NothingNew));
+
+    let unwanted = |facts| verification(&facts, None);
+    assert_eq!(unwanted(facts(1999, 1000)), Guarded::kept(None));
+    let overdue = unwanted(facts(2000, 1000));
+    assert_eq!(overdue.clamp, Some(Clamp::VerificationOverdue));
+    assert!(overdue.decision.is_some());
+    assert_eq!(unwanted(facts(u64::MAX, 0)), Guarded::kept(None));
+    assert_eq!(unwanted(proven), Guarded::kept(None));
+}
+
 fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
     let pages = || prop_oneof![Just(0), 0..50_u32, any::<u32>()];
     let ms = || prop_oneof![Just(0), 0..5000_u64, any::<u64>()];
@@ -237,6 +268,24 @@ proptest! {
         };
         let proposal = fallback::plan_sync(&facts);
         prop_assert_eq!(sync(&facts, proposal), Guarded::kept(proposal));
+    }
+
+    #[test]
+    fn the_built_in_verifications_pass_unchanged(
+        durable in 0..5_u64, verified in 0..5_u64, since in 0..5000_u64, interval in 0..5000_u64,
+    ) {
+        let facts = VerificationFacts {
+            durable,
+            verified,
+            since_last_verification_ms: since,
+            validation_interval_ms: interval,
+            ..VerificationFacts::default()
+        };
+        let proposal = fallback::plan_verification(&facts);
+        prop_assert_eq!(
+            verification(&facts, proposal),
+            Guarded::kept(proposal.map(str::to_owned))
+        );
     }
 
     #[test]
