@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Store};
 
 use super::failure::Failure;
 use super::limiter::MEMORY_BYTES_MAX;
@@ -87,6 +87,10 @@ impl Sandbox {
     fn new() -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config
+            // A component is compiled whenever a process starts, and runs for microseconds at a
+            // time.
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             .consume_fuel(true)
             .epoch_interruption(true)
             .wasm_backtrace_max_frames(None)
