@@ -55,6 +55,35 @@ impl Quantity {
         }
     }
 
+    /// What a profile shows where the bar is missed.
+    pub(crate) fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::CommitsCpu => Some(
+                "a fifth goes to the checksums of the log's frames, an eighth to switches between \
+                 threads; the rest is spread thin",
+            ),
+            Self::LargeRestoreOverCopy => {
+                Some("a fifth is the start: the component that reads the URL is compiled first")
+            }
+            Self::BulkCpu => Some(
+                "a quarter goes to switches between threads, a sixth to the checksums of the log's \
+                 frames, an eighth to copies out of the page cache, and a sixteenth to LZ4",
+            ),
+            Self::ManyRestore => {
+                Some("most of it is the start: the component that reads the URL is compiled first")
+            }
+            Self::IdleMemory => Some(
+                "each database has three connections of ours, which know its schema each, and 32 \
+                 KiB of index that SQLite shares between all that are open",
+            ),
+            Self::IdleCpu => Some(
+                "merges of what was written last are looked for at growing intervals, from 15 s to \
+                 ten minutes; at rest a database is looked at every 10 s",
+            ),
+            _ => None,
+        }
+    }
+
     pub(crate) fn bar(self) -> Bar {
         match self {
             Self::CommitsCpu => Bar::OfOfficial(0.33),

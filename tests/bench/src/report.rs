@@ -70,18 +70,48 @@ impl Report {
             "\nA ratio is that of the two programs in the same round. A bar is the most that is \
              good enough: a ratio\nto Litestream where it ends in ×, else a figure of lockkeeper.\n",
         );
+        text.push_str(&self.limits());
         text
+    }
+
+    /// What keeps the missed bars from being met.
+    fn limits(&self) -> String {
+        let lines = self.figures.iter().filter_map(|(quantity, programs)| {
+            let of = |program| programs.get(&program).map_or(&[][..], Vec::as_slice);
+            let (ours, theirs) = (of(Program::Lockkeeper), of(Program::Official));
+            let limit = quantity.limit()?;
+            let is_met = is_met(*quantity, ours, &ratios(ours, theirs));
+            (!is_met).then(|| format!("- {}: {limit}.\n", quantity.name()))
+        });
+        let lines: String = lines.collect();
+        if lines.is_empty() {
+            return lines;
+        }
+        format!("\n## What the missed ones are spent on\n\n{lines}")
+    }
+}
+
+/// Round by round.
+fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(a, b)| a / b).collect()
+}
+
+fn is_met(quantity: Quantity, ours: &[f64], ratios: &[f64]) -> bool {
+    let median = |figures| Spread::of(figures).map_or(f64::NAN, |spread| spread.median);
+    match quantity.bar() {
+        Bar::OfOfficial(bar) => median(ratios) <= bar,
+        Bar::Absolute(bar) => median(ours) <= bar,
     }
 }
 
 fn row(quantity: Quantity, programs: &BTreeMap<Program, Vec<f64>>) -> String {
     let of = |program| programs.get(&program).map_or(&[][..], Vec::as_slice);
     let (ours, theirs) = (of(Program::Lockkeeper), of(Program::Official));
-    let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
-    let median = |figures| Spread::of(figures).map_or(f64::NAN, |spread| spread.median);
-    let (bar, is_met) = match quantity.bar() {
-        Bar::OfOfficial(bar) => (format!("{bar} ×"), median(&ratios) <= bar),
-        Bar::Absolute(bar) => (format!("{bar} {}", quantity.unit()), median(ours) <= bar),
+    let ratios = ratios(ours, theirs);
+    let is_met = is_met(quantity, ours, &ratios);
+    let bar = match quantity.bar() {
+        Bar::OfOfficial(bar) => format!("{bar} ×"),
+        Bar::Absolute(bar) => format!("{bar} {}", quantity.unit()),
     };
     let show = |figures| Spread::of(figures).map_or("—".to_owned(), |spread| spread.to_string());
     format!(
