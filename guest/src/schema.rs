@@ -226,7 +226,7 @@ pub static KEYS: &[Key] = &[
     db("watch", Kind::Flag, "Whether to follow files that come and go.").varies("`false` with `dir`"),
     db("meta-path", Kind::Text, "Where local state is kept.").varies("`.NAME-litestream` beside the database"),
     db("meta-dir", Kind::Text, "Where local state is kept, below one directory for all of `dir`."),
-    db("monitor-interval", Kind::Duration(0), "How often to look for commits.").is("1s"),
+    db("monitor-interval", Kind::Duration(0), "How often to look for commits; a tenth as often where the system tells of them.").is("1s"),
     db("checkpoint-interval", Kind::Duration(0), "How often to checkpoint a log that was written to; 0 turns it off.").is("1m"),
     db("busy-timeout", Kind::Duration(0), "How long to wait for a lock.").is("1s"),
     db("min-checkpoint-page-count", Kind::Number(1), "Pages in the log from which on it is checkpointed.").is("1000"),

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use lockkeeper::restore::Target;
-use lockkeeper::store::{Replica, Verdict, body_from_bytes, conformance, examine};
-use lockkeeper_ltx::Level;
+use lockkeeper::store::{Replica, Verdict, conformance, examine};
 use lockkeeper_tests::fake_gcs::FakeGcs;
 use lockkeeper_tests::servers::Server;
 
-use super::support::{Subject, replica, restored, stop};
+use super::support::{Subject, put_twenty, replica, restored, stop};
 
 const BEGIN: &str = "<!-- matrix: begin -->\n";
 const END: &str = "<!-- matrix: end -->";
@@ -62,12 +61,7 @@ impl Row {
 
 /// The requests that it takes to delete twenty files.
 async fn delete(replica: &Replica) -> u64 {
-    for n in 1..=20_u64 {
-        let name = format!("{n:016x}-{n:016x}.ltx").parse().unwrap();
-        let body = body_from_bytes(&b"x"[..]);
-        replica.put(Level::L0, name, 1, body).await.unwrap();
-    }
-    let files = replica.list_all().await.unwrap();
+    let files = put_twenty(replica).await;
     replica.delete_all(&files).await.unwrap();
     replica.requests().delete
 }

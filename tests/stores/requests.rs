@@ -10,7 +10,7 @@ use lockkeeper_tests::database::assert_same_bytes;
 use lockkeeper_tests::fake_gcs::FakeGcs;
 use lockkeeper_tests::servers::Server;
 
-use super::support::{PATIENCE, Subject, replica, restored, stop};
+use super::support::{PATIENCE, Subject, put_twenty, replica, restored, stop};
 
 /// The second writing of the first object, by which a server proves that it keeps to conditions.
 const PROOF: u64 = 1;
@@ -104,12 +104,7 @@ async fn many_files_are_deleted_in_one_request() {
     let servers = [Server::seaweedfs(), Server::moto(), Server::azurite()];
     for server in servers.into_iter().flatten() {
         let replica = replica(&server.replica("deleted"));
-        for n in 1..=20_u64 {
-            let name = format!("{n:016x}-{n:016x}.ltx").parse().unwrap();
-            let body = body_from_bytes(&b"x"[..]);
-            replica.put(Level::L0, name, 1, body).await.unwrap();
-        }
-        let files = replica.list_all().await.unwrap();
+        let files = put_twenty(&replica).await;
         replica.delete_all(&files).await.unwrap();
         assert!(
             replica.list_all().await.unwrap().is_empty(),

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use lockkeeper::policy::{Component, PolicySource};
 use lockkeeper::restore::{RestoreOptions, Target, restore};
-use lockkeeper::store::Replica;
+use lockkeeper::store::{Replica, body_from_bytes};
 use lockkeeper::{Configuration, Lockkeeper};
+use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_ltx::Level;
 use lockkeeper_tests::database;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -96,6 +98,16 @@ pub(crate) async fn restored(replica: &Replica, target: Target) -> Vec<u8> {
 
 pub(crate) async fn stop(keeper: Lockkeeper) {
     keeper.stop(STOP_DEADLINE).await.unwrap();
+}
+
+/// Twenty small files, as they are listed.
+pub(crate) async fn put_twenty(replica: &Replica) -> Vec<ReplicaFile> {
+    for n in 1..=20_u64 {
+        let name = format!("{n:016x}-{n:016x}.ltx").parse().unwrap();
+        let body = body_from_bytes(&b"x"[..]);
+        replica.put(Level::L0, name, 1, body).await.unwrap();
+    }
+    replica.list_all().await.unwrap()
 }
 
 /// The store of a replica that a configuration describes.

@@ -115,6 +115,7 @@ async fn a_verification_that_the_policy_puts_off_is_made_when_it_is_overdue() {
     let settings = settings(dir.path(), |settings| {
         settings.life.validation = Some(Duration::from_secs(1));
     });
+    let started = std::time::Instant::now();
     // It never wants one.
     let keeper = start_with(Guest::default().policy(), Entry::File(settings));
     insert(&app);
@@ -126,14 +127,17 @@ async fn a_verification_that_the_policy_puts_off_is_made_when_it_is_overdue() {
     };
     let verified = tokio::time::timeout(DEADLINE, verified).await;
     verified.expect("it is verified");
+    assert!(
+        started.elapsed() >= Duration::from_secs(2),
+        "the policy was not asked"
+    );
     keeper.stop(DEADLINE).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_commit_that_nobody_told_of_is_found() {
-    let (dir, app) = fixture();
+/// Replication that is settled, and that nobody tells of changes any more.
+async fn start_unheard(dir: &Path) -> Lockkeeper {
     let watcher = Arc::new(LogWatcher::new());
-    let settings = settings(dir.path(), |settings| {
+    let settings = settings(dir, |settings| {
         settings.monitor_interval = Duration::from_millis(5);
     });
     let common = Common {
@@ -141,8 +145,33 @@ async fn a_commit_that_nobody_told_of_is_found() {
         ..common()
     };
     let keeper = Lockkeeper::spawn(vec![Entry::File(settings)], common).unwrap();
-    keeper.snapshot(dir.path().join("app.db")).await.unwrap();
+    keeper.snapshot(dir.join("app.db")).await.unwrap();
     watcher.forget_everybody();
+    keeper
+}
+
+#[tokio::test]
+async fn a_database_that_goes_without_anybody_telling_is_missed() {
+    let (dir, app) = fixture();
+    let keeper = start_unheard(dir.path()).await;
+    drop(app);
+    // Until it rests; earlier, its next turn would notice in any case.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    std::fs::remove_file(dir.path().join("app.db")).unwrap();
+    let noticed = async {
+        while keeper.status().databases[0].state != DatabaseState::Absent {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let noticed = tokio::time::timeout(DEADLINE, noticed).await;
+    noticed.expect("it is noticed");
+    keeper.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_told_of_is_found() {
+    let (dir, app) = fixture();
+    let keeper = start_unheard(dir.path()).await;
     for _ in 0..3 {
         let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
         insert(&app);

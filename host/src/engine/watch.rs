@@ -49,18 +49,14 @@ impl LogWatcher {
         }
     }
 
-    /// Wakes when the log of `database` changes, or either file goes, until the returned guard is
-    /// dropped.
+    /// Wakes when the log of `database` changes or goes, until the returned guard is dropped. Not
+    /// when the database does: each page that a checkpoint writes would be told of.
     pub(crate) fn watch(self: &Arc<Self>, database: &Path, wake: Arc<Notify>) -> Watch {
-        let files = [database.to_owned(), log_of(database)];
-        let mut wakes = lock(&self.wakes);
-        for file in &files {
-            wakes.insert(file.clone(), Arc::clone(&wake));
-        }
-        drop(wakes);
+        let log = log_of(database);
+        lock(&self.wakes).insert(log.clone(), wake);
         let mut watch = Watch {
             watcher: Arc::clone(self),
-            files,
+            log,
             is_listening: false,
         };
         watch.listen();
@@ -73,23 +69,23 @@ impl LogWatcher {
         lock(&self.wakes).clear();
     }
 
-    fn listen(&self, file: &Path) -> bool {
+    fn listen(&self, log: &Path) -> bool {
         let mut watcher = lock(&self.watcher);
         let Some(watcher) = watcher.as_mut() else {
             return false;
         };
-        let listening = watcher.watch(file, RecursiveMode::NonRecursive);
+        let listening = watcher.watch(log, RecursiveMode::NonRecursive);
         listening
             .inspect_err(|error| {
-                tracing::debug!(file = %file.display(), %error, "no notification; polling for commits");
+                tracing::debug!(log = %log.display(), %error, "no notification; polling for commits");
             })
             .is_ok()
     }
 
-    fn rest(&self, file: &Path) {
+    fn rest(&self, log: &Path) {
         if let Some(watcher) = lock(&self.watcher).as_mut() {
             // The file may be gone, and its watch with it.
-            let _ = watcher.unwatch(file);
+            let _ = watcher.unwatch(log);
         }
     }
 }
@@ -109,7 +105,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Ends a watch when dropped.
 pub(crate) struct Watch {
     watcher: Arc<LogWatcher>,
-    files: [PathBuf; 2],
+    log: PathBuf,
     is_listening: bool,
 }
 
@@ -117,9 +113,7 @@ impl Watch {
     /// Wakes again when there is a change from now on. `false` if nobody tells of changes.
     pub(crate) fn listen(&mut self) -> bool {
         if !self.is_listening {
-            // Both, whatever became of the first.
-            let listening = self.files.each_ref().map(|file| self.watcher.listen(file));
-            self.is_listening = listening == [true; 2];
+            self.is_listening = self.watcher.listen(&self.log);
         }
         self.is_listening
     }
@@ -127,16 +121,14 @@ impl Watch {
     /// Does not wake until it listens again. While commits are batched nobody needs to know of
     /// each, and being told would cost more than sending them.
     pub(crate) fn rest(&mut self) {
-        self.files.iter().for_each(|file| self.watcher.rest(file));
+        self.watcher.rest(&self.log);
         self.is_listening = false;
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut wakes = lock(&self.watcher.wakes);
-        self.files.iter().for_each(|file| drop(wakes.remove(file)));
-        drop(wakes);
+        lock(&self.watcher.wakes).remove(&self.log);
         self.rest();
     }
 }
@@ -180,28 +172,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_that_are_replaced_or_removed_wake() {
+    async fn a_log_that_is_replaced_or_removed_wakes() {
         for change in ["replaced", "removed"] {
-            for which in 0..2 {
-                let dir = tempfile::tempdir().unwrap();
-                let database = dir.path().join("a");
-                let files = [database.clone(), log_of(&database)];
-                files
-                    .iter()
-                    .for_each(|file| std::fs::write(file, "old").unwrap());
-                let watcher = Arc::new(LogWatcher::new());
-                let wake = Arc::new(Notify::new());
-                let _watch = watcher.watch(&database, Arc::clone(&wake));
-                if change == "removed" {
-                    std::fs::remove_file(&files[which]).unwrap();
-                } else {
-                    let new = dir.path().join("new");
-                    std::fs::write(&new, "new").unwrap();
-                    std::fs::rename(&new, &files[which]).unwrap();
-                }
-                let told = tokio::time::timeout(DEADLINE, wake.notified());
-                told.await.expect(change);
+            let dir = tempfile::tempdir().unwrap();
+            let database = dir.path().join("a");
+            let log = log_of(&database);
+            std::fs::write(&log, "old").unwrap();
+            let watcher = Arc::new(LogWatcher::new());
+            let wake = Arc::new(Notify::new());
+            let _watch = watcher.watch(&database, Arc::clone(&wake));
+            if change == "removed" {
+                std::fs::remove_file(&log).unwrap();
+            } else {
+                let new = dir.path().join("new");
+                std::fs::write(&new, "new").unwrap();
+                std::fs::rename(&new, &log).unwrap();
             }
+            let told = tokio::time::timeout(DEADLINE, wake.notified());
+            told.await.expect(change);
         }
     }
 }

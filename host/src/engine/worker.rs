@@ -64,6 +64,7 @@ pub(crate) struct Turn {
 
 /// How long the policy is not asked while nothing is committed, at most.
 const DECISIONS_MAX: Duration = Duration::from_secs(60);
+
 impl Worker {
     pub(crate) fn new(
         capture: Capture,
@@ -87,10 +88,11 @@ impl Worker {
         }
     }
 
-    /// Whether a turn would find nothing to do. Only reads memory.
+    /// Whether a turn would find nothing to do. Reads memory, and looks up two names.
     pub(crate) fn is_quiet(&self, shared: &DatabaseShared) -> bool {
         Instant::now() < self.decides_at
             && self.capture.is_certainly_idle()
+            && self.capture.is_in_place()
             && shared.read(|marks| !marks.verification_asked && needed_snapshot(marks).is_none())
     }
 
@@ -161,9 +163,13 @@ impl Worker {
         if kind == TurnKind::Seal || self.again_soon || !is_settled {
             return soon;
         }
-        let interval = DECISIONS_MAX
-            .min(settings.checkpoint_interval)
-            .min(settings.life.snapshot_interval);
+        // Zero turns a schedule off.
+        let schedules = [
+            settings.checkpoint_interval,
+            settings.life.snapshot_interval,
+        ];
+        let schedules = schedules.into_iter().filter(|it| !it.is_zero());
+        let interval = schedules.fold(DECISIONS_MAX, Duration::min);
         let checkpoint = self.last_checkpoint + settings.checkpoint_interval;
         let due = (self.written_since_checkpoint && checkpoint > now).then_some(checkpoint);
         due.map_or(now + interval, |due| due.min(now + interval))
