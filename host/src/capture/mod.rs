@@ -236,8 +236,20 @@ impl Capture {
     /// Committed frames in the log, and their bytes.
     pub(crate) fn log_size(&self) -> Result<(u32, u64)> {
         let frames = connection::log_state(&self.control)?.frames;
-        let frame_len = u64::from(self.page_size.get()).saturating_add(FRAME_HEADER_LEN as u64);
-        Ok((frames, u64::from(frames).saturating_mul(frame_len)))
+        Ok((frames, u64::from(frames).saturating_mul(self.frame_len())))
+    }
+
+    /// The bytes of the committed frames that are not sealed.
+    pub(crate) fn pending_bytes(&self) -> Result<u64> {
+        let state = connection::log_state(&self.control)?;
+        let sealed = self.position.as_ref();
+        let sealed = sealed.filter(|it| it.salts() == (state.salt1, state.salt2));
+        let frames = u64::from(state.frames).saturating_sub(sealed.map_or(0, Position::frames));
+        Ok(frames.saturating_mul(self.frame_len()))
+    }
+
+    fn frame_len(&self) -> u64 {
+        u64::from(self.page_size.get()).saturating_add(FRAME_HEADER_LEN as u64)
     }
 
     /// Committed frames that are not yet copied into the database.

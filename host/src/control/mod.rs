@@ -26,8 +26,8 @@ pub use client::Client;
 pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{
-    DatabaseReport, Failure, Info, List, Listed, PolicyReport, Report, SyncAnswer, SyncRequest,
-    TxidAnswer,
+    AlertReport, DatabaseReport, Failure, HeldReport, Info, List, Listed, PolicyReport, Report,
+    SyncAnswer, SyncRequest, TxidAnswer,
 };
 
 /// The longest a sync is waited for, in seconds, and how long unless it is said.
