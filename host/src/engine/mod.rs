@@ -2,6 +2,7 @@
 
 mod absent;
 mod alerts;
+mod attention;
 mod catalogue;
 mod conditions;
 mod database;
