@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lockkeeper_core::fallback;
 use lockkeeper_core::guard::approval::{self, Approval};
@@ -180,7 +181,9 @@ impl Policy {
         if !served.record.may_ask() {
             return None;
         }
+        let started = Instant::now();
         let (answer, usage) = served.component.decide(DECISION, call);
+        served.record.took(decision, started.elapsed());
         tracing::trace!(
             decision = decision.name(),
             fuel = usage.fuel,
