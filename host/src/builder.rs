@@ -121,7 +121,11 @@ impl Builder {
                         path.display()
                     ))
                 })?;
-                Configuration::read(text, component, base)
+                let mut configuration = Configuration::read(text, component, base)?;
+                if let Some(warning) = entry.warning() {
+                    configuration.warn("unsealed", warning);
+                }
+                Ok(configuration)
             }
             Some(Source::Ready(configuration)) => Ok(configuration.clone()),
             None => Err(Error::invalid(

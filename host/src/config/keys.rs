@@ -9,6 +9,7 @@ use age::x25519::{Identity, Recipient};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use super::seal::SealKey;
 use crate::{Error, Result};
 
 /// Larger than any sensible key file; keeps a wrong path from filling the memory.
@@ -164,6 +165,14 @@ impl Identities {
     pub(super) fn first_recipient(&self) -> Result<Recipient> {
         let first = self.keys.first().map(Identity::to_public);
         first.ok_or_else(|| Error::internal("a key file without identities was accepted"))
+    }
+
+    /// The keys of seals; that of new ones is first.
+    pub(super) fn seal_keys(&self) -> impl Iterator<Item = Result<SealKey>> {
+        self.keys.iter().map(|key| {
+            let text = key.to_string();
+            SealKey::derive(text.expose_secret().as_bytes())
+        })
     }
 
     pub(super) fn each(&self) -> impl Iterator<Item = &dyn age::Identity> {

@@ -11,6 +11,19 @@ CREATE TABLE IF NOT EXISTS app_config (
 CREATE INDEX IF NOT EXISTS idx_app_config_created ON app_config (created_at DESC);
 ";
 
+/// The name of the table in [`SEALS`].
+pub(super) const SEALS_NAME: &str = "lockkeeper_config_seals";
+
+/// What binds each save to its place. A table of its own: the seed's tools know the other one only.
+pub(super) const SEALS: &str = "
+CREATE TABLE IF NOT EXISTS lockkeeper_config_seals (
+    config_id INTEGER PRIMARY KEY,
+    scope TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    seal BLOB NOT NULL
+);
+";
+
 /// The other tables of a new application database.
 pub(super) const APPLICATION: &str = "
 CREATE TABLE job_queue (

@@ -114,6 +114,18 @@ impl Configuration {
         &self.diagnostics
     }
 
+    /// Adds a warning about where it comes from.
+    pub(crate) fn warn(&mut self, code: &str, message: String) {
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            code: code.into(),
+            path: String::new(),
+            position: None,
+            message,
+            help: None,
+        });
+    }
+
     /// How it wants replication to log.
     #[must_use]
     pub fn logging(&self) -> &Logging {
