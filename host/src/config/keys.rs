@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// Larger than any sensible key file; keeps a wrong path from filling the memory.
 const KEY_FILE_MAX: u64 = 64 * 1024;
 
+/// An identity and its public half, each on a line, with room to spare.
+const IDENTITY_TEXT_MAX: usize = 256;
+
 /// How strictly [`KeyFile::read`] looks at the file around the keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyFileCheck {
@@ -160,6 +163,19 @@ impl Identities {
             .first()
             .map(|key| key.to_public().to_string())
             .unwrap_or_default()
+    }
+
+    /// A key file with all of them.
+    pub(super) fn to_text(&self) -> Zeroizing<Vec<u8>> {
+        // Full capacity up front: a buffer that grows leaves unwiped copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(self.keys.len() * IDENTITY_TEXT_MAX));
+        for key in &self.keys {
+            let public = format!("# public key: {}\n", key.to_public());
+            text.extend_from_slice(public.as_bytes());
+            text.extend_from_slice(key.to_string().expose_secret().as_bytes());
+            text.push(b'\n');
+        }
+        text
     }
 
     pub(super) fn first_recipient(&self) -> Result<Recipient> {

@@ -6,6 +6,7 @@
 
 mod blob;
 mod keys;
+mod kit;
 mod new_database;
 mod schema;
 mod seal;
@@ -15,6 +16,7 @@ mod store;
 
 pub use blob::PLAINTEXT_MAX;
 pub use keys::{Identities, KeyFile, KeyFileCheck, NewKey};
+pub use kit::{KIT_MAX, Passphrase, RecoveryKit};
 pub use seals::Resealed;
 pub use store::{APPLICATION_SCOPE, ConfigStore, Entry, HistoryRow, LITESTREAM_SCOPE};
 

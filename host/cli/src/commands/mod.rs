@@ -9,6 +9,7 @@ mod keygen;
 mod list;
 mod ltx;
 mod policy;
+mod recovery_kit;
 mod replicate;
 mod reset;
 mod restore;
@@ -42,6 +43,8 @@ commands! {
     App(app::App),
     /// Manage the encrypted configuration
     Config(config::Config),
+    /// Prepare for the loss of the machine, or come back from it
+    RecoveryKit(recovery_kit::Kit),
     /// Replicate until a signal ends it
     Replicate(replicate::Replicate),
     /// Make a database from a replica
