@@ -1,6 +1,7 @@
 //! Drives the replication of every database of one configuration.
 
 mod absent;
+mod attention;
 mod catalogue;
 mod database;
 mod directory;
