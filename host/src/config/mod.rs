@@ -17,6 +17,7 @@ mod store;
 pub use blob::PLAINTEXT_MAX;
 pub use keys::{Identities, KeyFile, KeyFileCheck, NewKey};
 pub use kit::{KIT_MAX, Passphrase, RecoveryKit};
+pub(crate) use schema::LOGS as LOGS_SCHEMA;
 pub use seals::Resealed;
 pub use store::{APPLICATION_SCOPE, ConfigStore, Entry, HistoryRow, LITESTREAM_SCOPE};
 

@@ -59,15 +59,19 @@ CREATE TABLE users (
     created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
     updated TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
 );
-CREATE TABLE logs (
+";
+
+/// The log, in a database of its own; the seed's tools make it in that of the application as well.
+pub(crate) const LOGS: &str = "
+CREATE TABLE IF NOT EXISTS logs (
     id TEXT PRIMARY KEY NOT NULL DEFAULT ('r' || lower(hex(randomblob(7)))),
     level INTEGER NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '',
     data JSON NOT NULL DEFAULT '{}',
     created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-CREATE INDEX idx_logs_level ON logs (level);
-CREATE INDEX idx_logs_message ON logs (message);
+CREATE INDEX IF NOT EXISTS idx_logs_level ON logs (level);
+CREATE INDEX IF NOT EXISTS idx_logs_message ON logs (message);
 ";
 
 /// The first configuration of the application scope.

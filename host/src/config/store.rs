@@ -174,6 +174,7 @@ impl ConfigStore {
             run("PRAGMA journal_mode = WAL")?;
             run(schema::APP_CONFIG)?;
             run(schema::APPLICATION)?;
+            run(schema::LOGS)?;
             store.save(
                 identities,
                 APPLICATION_SCOPE,

@@ -42,7 +42,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Configuration {
     pub(crate) databases: Vec<Entry>,
-    logging: Logging,
+    pub(crate) logging: Logging,
     shutdown_timeout: Duration,
     control: Option<ControlSettings>,
     diagnostics: Vec<Diagnostic>,

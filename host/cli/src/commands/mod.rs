@@ -7,6 +7,7 @@ mod doctor;
 mod info;
 mod keygen;
 mod list;
+mod log;
 mod ltx;
 mod policy;
 mod recovery_kit;
@@ -45,6 +46,8 @@ commands! {
     Config(config::Config),
     /// Prepare for the loss of the machine, or come back from it
     RecoveryKit(recovery_kit::Kit),
+    /// Manage the database of the log
+    Log(log::Log),
     /// Replicate until a signal ends it
     Replicate(replicate::Replicate),
     /// Make a database from a replica

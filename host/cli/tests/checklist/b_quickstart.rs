@@ -62,6 +62,28 @@ fn b0_without_a_good_key_no_database_is_left_behind() {
 }
 
 #[test]
+fn b0b_log_init_makes_the_log_where_the_configuration_says_and_may_be_repeated() {
+    let dir = quickstart();
+    for _ in 0..2 {
+        ok(dir.path(), "-dbpath app.db log init");
+        let tables = column(
+            &dir.path().join("logs.db"),
+            "SELECT name FROM sqlite_schema",
+        );
+        assert!(tables.iter().any(|name| name == "logs"), "{tables:?}");
+    }
+    ok(dir.path(), "-dbpath app.db set log.batch.db_path other.db");
+    ok(dir.path(), "-dbpath app.db log init");
+    assert!(dir.path().join("other.db").exists());
+    ok(dir.path(), "-dbpath app.db set log.batch.db_path ./app.db");
+    fails(
+        dir.path(),
+        "-dbpath app.db log init",
+        "log.batch.db_path is",
+    );
+}
+
+#[test]
 fn b1_config_save_stores_the_text_encrypted_and_says_so() {
     let dir = quickstart();
     let database = dir.path().join("app.db");
