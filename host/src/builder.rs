@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use lockkeeper_ltx::PageEncoding;
+use tracing::Dispatch;
 
 use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
 use crate::configuration::{Configuration, Entry};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
+use crate::logs::ReplicationLog;
 use crate::policy::{Component, Policy, PolicySource, Severity};
 use crate::restore::{IntegrityCheck, RestoreOptions, plan_restore, restore};
 use crate::settings::DatabaseSettings;
@@ -26,6 +28,7 @@ pub struct Builder {
     policy: PolicySource,
     encoding: PageEncoding,
     restore_if_missing: bool,
+    log: Option<Dispatch>,
 }
 
 /// Where the configuration is.
@@ -92,6 +95,14 @@ impl Builder {
         self
     }
 
+    /// Sends the events of the replication itself to this subscriber, instead of to standard output
+    /// or where `logging:` of the configuration sends them. With
+    /// `tracing::dispatcher::get_default(Clone::clone)` they go where everything else goes.
+    pub fn log_to(mut self, subscriber: impl Into<Dispatch>) -> Self {
+        self.log = Some(subscriber.into());
+        self
+    }
+
     /// Reads and validates the configuration. [`Builder::start`] does it as well.
     ///
     /// # Errors
@@ -121,7 +132,11 @@ impl Builder {
                         path.display()
                     ))
                 })?;
-                Configuration::read(text, component, base)
+                let mut configuration = Configuration::read(text, component, base)?;
+                if let Some(warning) = entry.warning() {
+                    configuration.warn("unsealed", warning);
+                }
+                Ok(configuration)
             }
             Some(Source::Ready(configuration)) => Ok(configuration.clone()),
             None => Err(Error::invalid(
@@ -159,7 +174,16 @@ impl Builder {
             watcher: Arc::new(LogWatcher::new()),
         };
         let control = configuration.control().cloned();
-        let keeper = Lockkeeper::spawn(configuration.databases, common)?;
+        let log = match self.log {
+            Some(subscriber) => ReplicationLog::given(subscriber),
+            None => ReplicationLog::configured(&configuration.logging),
+        };
+        let databases = configuration.databases.len();
+        let keeper = Lockkeeper::spawn(configuration.databases, common, log)?;
+        tracing::info!(
+            databases,
+            "replicating as the litestream configuration says"
+        );
         if let Some(control) = control {
             keeper.listen(control).await;
         }
