@@ -2,7 +2,7 @@ use std::io::stdout;
 use std::path::Path;
 
 use anyhow::Result;
-use lockkeeper::control::{DatabaseReport, Report};
+use lockkeeper::control::{AlertReport, DatabaseReport, Report};
 use lockkeeper::{Configuration, LocalDatabase, LocalStatus};
 use serde_json::{Value, json};
 
@@ -76,6 +76,16 @@ impl Status {
             if let Some(why) = known.trouble() {
                 eprintln!("Warning: {}: {why}", known.database.path().display());
             }
+        }
+        for alert in report.iter().flat_map(|report| &report.alerts) {
+            let AlertReport {
+                at,
+                database,
+                severity,
+                message,
+                ..
+            } = alert;
+            eprintln!("Alert: {at} {database}: {severity}: {message}");
         }
         Ok(())
     }

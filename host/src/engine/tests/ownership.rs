@@ -457,7 +457,7 @@ async fn a_database_is_replicated_by_one_engine_only() {
     let (dir, app) = fixture();
     let keeper = start(dir.path(), |_| {});
     let entry = || vec![Entry::File(settings(dir.path(), |_| {}))];
-    let error = Lockkeeper::spawn(entry(), common()).unwrap_err();
+    let error = Lockkeeper::spawn(entry(), common(), ReplicationLog::current()).unwrap_err();
     let text = error.to_string();
     for part in [
         "app.db",
@@ -468,7 +468,7 @@ async fn a_database_is_replicated_by_one_engine_only() {
     }
     insert(&app);
     keeper.stop(DEADLINE).await.unwrap();
-    let keeper = Lockkeeper::spawn(entry(), common()).unwrap();
+    let keeper = Lockkeeper::spawn(entry(), common(), ReplicationLog::current()).unwrap();
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 1);
 }
@@ -486,15 +486,24 @@ async fn two_databases_with_one_place_are_refused_with_both_names() {
         entry("app.db", "replica"),
         entry("two.db", "x/../replica/."),
     ];
-    let error = Lockkeeper::spawn(both, common()).unwrap_err().to_string();
+    let error = Lockkeeper::spawn(both, common(), ReplicationLog::current())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("app.db") && error.contains("two.db"),
         "{error}"
     );
     // Nothing of the refused start is left.
-    let keeper = Lockkeeper::spawn(vec![entry("app.db", "replica")], common()).unwrap();
+    let keeper = Lockkeeper::spawn(
+        vec![entry("app.db", "replica")],
+        common(),
+        ReplicationLog::current(),
+    )
+    .unwrap();
     let other = vec![entry("two.db", "replica/ltx")];
-    let error = Lockkeeper::spawn(other, common()).unwrap_err().to_string();
+    let error = Lockkeeper::spawn(other, common(), ReplicationLog::current())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("app.db") && error.contains("two.db"),
         "{error}"

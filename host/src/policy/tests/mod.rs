@@ -2,6 +2,7 @@
 
 mod answers;
 mod corpus;
+mod cost;
 mod embedded;
 mod hostile;
 mod refused;
