@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{self, connect};
@@ -24,6 +25,7 @@ use object_store::client::{
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 
+use super::carried::Carried;
 use super::gate::{self, Gates};
 use super::requests::{Class, Counters};
 use super::tls;
@@ -136,15 +138,17 @@ impl HttpService for Wire {
         if let Some((name, value)) = &self.header {
             request.headers_mut().insert(name, value.clone());
         }
+        let carried = Carried::of(&request);
         self.pool.gates.pass(&host).await;
         let turn = self.pool.turns.acquire().await;
-        let _turn = turn.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let turn = turn.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         self.counters.add(class);
         let answer = self.pool.connections.request(request);
         let answer = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(answer) => answer.map_err(failed)?,
             Err(late) => return Err(HttpError::new(HttpErrorKind::Timeout, late)),
         };
+        drop(turn);
         let (parts, body) = answer.into_parts();
         let is_pause = matches!(
             parts.status,
@@ -154,8 +158,12 @@ impl HttpService for Wire {
             tracing::info!(%host, ?pause, "the store asks for a pause");
             self.pool.gates.close(&host, pause);
         }
+        if !parts.status.is_success() {
+            let refusal = Bounded::new(body, ERROR_LEN_MAX).collect().await?;
+            let refusal = carried.remove_from(refusal.to_bytes());
+            return Ok(HttpResponse::from_parts(parts, refusal.into()));
+        }
         let len_max = match class {
-            _ if !parts.status.is_success() => ERROR_LEN_MAX,
             Class::Get => u64::MAX,
             _ => ANSWER_LEN_MAX,
         };

@@ -1,6 +1,7 @@
 //! Replicas in the buckets of a service, as a configuration describes them.
 
 mod azure;
+mod carried;
 mod environment;
 mod gate;
 mod gcs;
