@@ -238,8 +238,16 @@ impl Capture {
     /// Committed frames in the log, and their bytes.
     pub(crate) fn log_size(&self) -> Result<(u32, u64)> {
         let frames = connection::log_state(&self.control)?.frames;
-        let bytes = u64::from(frames).saturating_mul(self.frame_len());
-        Ok((frames, bytes))
+        Ok((frames, u64::from(frames).saturating_mul(self.frame_len())))
+    }
+
+    /// The bytes of the committed frames that are not sealed.
+    pub(crate) fn pending_bytes(&self) -> Result<u64> {
+        let state = connection::log_state(&self.control)?;
+        let sealed = self.position.as_ref();
+        let sealed = sealed.filter(|it| it.salts() == (state.salt1, state.salt2));
+        let frames = u64::from(state.frames).saturating_sub(sealed.map_or(0, Position::frames));
+        Ok(frames.saturating_mul(self.frame_len()))
     }
 
     /// Committed frames that are not yet copied into the database.

@@ -7,6 +7,7 @@ use lockkeeper_ltx::PageEncoding;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::alerts::Alerts;
 use super::database::{Command, Database};
 use super::holds::Holds;
 use super::shared::DatabaseShared;
@@ -38,6 +39,7 @@ pub(crate) struct Fleet {
     members: Mutex<Vec<Handle>>,
     tasks: Mutex<JoinSet<()>>,
     control: Mutex<ControlState>,
+    alerts: Alerts,
 }
 
 /// One database, seen from outside of its task.
@@ -56,6 +58,7 @@ impl Fleet {
             members: Mutex::default(),
             tasks: Mutex::default(),
             control: Mutex::default(),
+            alerts: Alerts::default(),
         }
     }
 
@@ -86,11 +89,17 @@ impl Fleet {
                 .collect(),
             policy: self.common.policy.stats(),
             control: lock(&self.control).clone(),
+            alerts: self.alerts.shown(),
         }
     }
 
     pub(crate) fn set_control(&self, state: ControlState) {
         *lock(&self.control) = state;
+    }
+
+    /// Lets the policy tell people of what happens. Must be called within the runtime.
+    pub(super) fn start_alerts(&self) {
+        self.alerts.start(self.common.policy.clone());
     }
 
     /// Starts the task of one more database. Must be called within the runtime.
@@ -116,7 +125,8 @@ impl Fleet {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
-        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.clone()));
+        let shared = DatabaseShared::new(path.clone(), replica.clone());
+        let shared = Arc::new(shared.with_events(self.alerts.events()));
         let database = Database {
             settings,
             holds,

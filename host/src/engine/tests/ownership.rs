@@ -295,6 +295,34 @@ async fn a_file_of_an_unknown_writer_is_not_written_over_and_a_full_one_follows_
 }
 
 #[tokio::test]
+async fn who_slept_while_another_owner_merged_and_deleted_its_files_sends_none() {
+    let shared = Shared::new();
+    let (first, second) = (shared.host(1), shared.host(2));
+    let hooked = Hooked::noting(&shared.replica);
+    let old = first.start(&hooked.replica());
+    within(old.snapshot(first.folder.join("app.db")))
+        .await
+        .unwrap();
+    let next = shared.last().await.next().unwrap();
+    let new = second.start(&shared.replica);
+    within(new.snapshot(second.folder.join("app.db")))
+        .await
+        .unwrap();
+    // The number that the first would send next is free again.
+    let path = shared.path(next);
+    std::fs::remove_file(&path).unwrap();
+
+    old.fleet.members()[0].shared.age_proofs();
+    let before = hooked.count("put ltx/0");
+    insert(&first.app);
+    assert_ends_fenced(old, &shared.marker().await).await;
+    assert_eq!(hooked.count("put ltx/0"), before);
+    assert!(!path.exists());
+    new.stop(DEADLINE).await.unwrap();
+    assert_eq!(shared.rows(Target::Latest).await, second.rows());
+}
+
+#[tokio::test]
 async fn where_writes_have_no_conditions_the_owner_is_asked_for_before_each() {
     let shared = Shared::new();
     let (first, second) = (shared.host(1), shared.host(2));
