@@ -53,9 +53,13 @@ pub mod store;
 
 pub use builder::{Builder, PageEncoding};
 pub use configuration::{Configuration, LogFormat, Logging};
-pub use daemon::{Daemon, Replication};
+pub use daemon::{
+    Asked, Daemon, DaemonError, DaemonResult, Daemons, Replication, ReplicationHandle, Signals,
+    StopOrder,
+};
 pub use engine::{
-    ControlState, DatabaseState, DatabaseStatus, Lockkeeper, LogHeld, Status, Synced, Verified,
+    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus, Lockkeeper,
+    LogHeld, Reloaded, Status, Synced, Verified,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};

@@ -17,7 +17,7 @@ pub(crate) fn start(replication: &Logging) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_filter(Targets::new().with_target("myapp", LevelFilter::INFO));
+        .with_filter(own_targets());
     let (writer, is_terminal) = if replication.stderr {
         (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal())
     } else {
@@ -31,6 +31,21 @@ pub(crate) fn start(replication: &Logging) {
     };
     tracing_subscriber::registry()
         .with(own)
-        .with(library.with_filter(Targets::new().with_target("lockkeeper", replication.level)))
+        .with(library.with_filter(library_targets(replication.level.into())))
         .init();
+}
+
+/// What starts and stops is the application's own business.
+const DAEMONS: &str = "lockkeeper::daemon";
+
+fn own_targets() -> Targets {
+    Targets::new()
+        .with_target("myapp", LevelFilter::INFO)
+        .with_target(DAEMONS, LevelFilter::INFO)
+}
+
+fn library_targets(level: LevelFilter) -> Targets {
+    Targets::new()
+        .with_target("lockkeeper", level)
+        .with_target(DAEMONS, LevelFilter::OFF)
 }

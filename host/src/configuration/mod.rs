@@ -12,7 +12,7 @@ use crate::control::ControlSettings;
 use crate::local::LocalDatabase;
 use crate::paths;
 use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
-use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings};
+use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings, ReplicaSettings};
 use crate::store::Replica;
 use crate::store::cloud::Connectivity;
 use crate::{Error, Result};
@@ -23,8 +23,6 @@ pub(crate) const REPLICA_KINDS: [&str; 4] = ["file", "s3", "gs", "abs"];
 const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Levels between single transactions and snapshots.
 const LEVELS_MAX: usize = 8;
-/// How long a last flush may take where the configuration does not say.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A valid `litestream.yml`.
 ///
@@ -49,7 +47,7 @@ pub struct Configuration {
 }
 
 /// One element of `dbs`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Entry {
     /// A database file.
     File(DatabaseSettings),
@@ -58,7 +56,23 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    fn settings_mut(&mut self) -> &mut DatabaseSettings {
+    /// Whether it names the database at `path`, or the directory it is in.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::File(settings) => settings.path == path,
+            Self::Directory(directory) => directory.has(path),
+        }
+    }
+
+    /// Where its databases go.
+    pub(crate) fn replica(&self) -> &ReplicaSettings {
+        match self {
+            Self::File(settings) => &settings.replica,
+            Self::Directory(directory) => &directory.database.replica,
+        }
+    }
+
+    pub(crate) fn settings_mut(&mut self) -> &mut DatabaseSettings {
         match self {
             Self::File(settings) => settings,
             Self::Directory(directory) => &mut directory.database,
@@ -93,6 +107,9 @@ pub enum LogFormat {
 }
 
 impl Configuration {
+    /// How long a last flush may take where the configuration does not say.
+    pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// Validates `source` with a component; relative paths start at `base`.
     ///
     /// # Errors
@@ -233,7 +250,7 @@ impl Configuration {
         let logging = logging(&mut top)?;
         let shutdown_timeout = top
             .duration("shutdown-sync-timeout")?
-            .unwrap_or(SHUTDOWN_TIMEOUT);
+            .unwrap_or(Self::SHUTDOWN_TIMEOUT);
         let shutdown_retry = top.duration("shutdown-sync-interval")?;
         let life = life(&mut top)?;
         let control = control(&mut top, base)?;

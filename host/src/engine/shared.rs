@@ -1,6 +1,6 @@
 //! How the parts that work on one database tell each other how far they came.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -76,7 +76,7 @@ pub(crate) struct DatabaseShared {
     replica: Replica,
     marks: Mutex<Marks>,
     wake: Arc<Notify>,
-    state: Mutex<DatabaseState>,
+    state: watch::Sender<DatabaseState>,
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     snapshot: watch::Sender<Option<Txid>>,
@@ -105,7 +105,7 @@ impl DatabaseShared {
             replica,
             marks: Mutex::default(),
             wake: Arc::default(),
-            state: Mutex::new(DatabaseState::Starting),
+            state: watch::Sender::new(DatabaseState::Starting),
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             snapshot: watch::Sender::new(None),
@@ -301,18 +301,31 @@ impl DatabaseShared {
         self.fenced.send_replace(Some(why.to_owned()));
     }
 
+    /// The database file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What replication is doing, with each change.
+    pub(super) fn subscribe_state(&self) -> watch::Receiver<DatabaseState> {
+        self.state.subscribe()
+    }
+
     pub(crate) fn set_state(&self, state: DatabaseState) {
-        let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *now != state {
-            tracing::info!(database = %self.path.display(), ?state, "replication");
-            *now = state;
-        }
+        self.state.send_if_modified(|now| {
+            let is_new = *now != state;
+            if is_new {
+                tracing::info!(database = %self.path.display(), ?state, "replication");
+                *now = state;
+            }
+            is_new
+        });
     }
 
     /// Whether everything that was sealed is durable, and capture did not fail.
     pub(crate) fn is_settled(&self) -> bool {
         let failing = matches!(
-            *self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            *self.state.borrow(),
             DatabaseState::Failing(_) | DatabaseState::Fenced { .. }
         );
         !failing && self.read(|marks| marks.durable == marks.spooled)
@@ -322,22 +335,23 @@ impl DatabaseShared {
     pub(crate) fn backlog(&self) -> String {
         let text = |txid: Option<Txid>| txid.map_or("none".to_owned(), |txid| txid.to_string());
         let (spooled, durable) = self.read(|marks| (marks.spooled, marks.durable));
-        let why = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        let why = match &*self.state.borrow() {
             DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => format!(": {why}"),
             DatabaseState::Fenced { owner, .. } => format!(": the replica belongs to {owner} now"),
             _ => String::new(),
         };
+        let next = durable.map_or(Some(Txid::FIRST), Txid::next);
         format!(
-            "{} (sealed to {}, durable to {}){why}",
+            "{} from TXID {} on (sealed to {}, durable to {}){why}",
             self.path.display(),
+            text(next),
             text(spooled),
             text(durable)
         )
     }
 
     pub(crate) fn status(&self) -> DatabaseStatus {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = state.clone();
+        let state = self.state.borrow().clone();
         let marks = self.lock();
         DatabaseStatus {
             path: self.path.clone(),
