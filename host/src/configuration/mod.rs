@@ -214,7 +214,11 @@ impl Configuration {
             Entry::File(settings) => (place(&settings.path) == wanted).then(|| settings.clone()),
             Entry::Directory(directory) => {
                 let relative = wanted.strip_prefix(place(&directory.path)).ok()?;
-                directory.database(&directory.path.join(relative))
+                let path = directory.path.join(relative);
+                // A link in the directory may lead out of it.
+                let real = paths::resolve(&path);
+                let is_inside = real.starts_with(paths::resolve(&directory.path));
+                directory.database(&path).filter(|_| is_inside)
             }
         })
     }
@@ -554,7 +558,14 @@ mod tests {
                 assert_eq!(found.path(), base.join(expected), "{}", path.display());
             }
         }
-        for name in ["data/a.txt", "a.db", "linked/../a.db"] {
+        std::os::unix::fs::symlink(base, base.join("data/out")).unwrap();
+        std::fs::write(base.join("outside.db"), "").unwrap();
+        for name in [
+            "data/a.txt",
+            "a.db",
+            "linked/../a.db",
+            "data/out/outside.db",
+        ] {
             let error = configuration.database(&base.join(name)).unwrap_err();
             assert!(
                 error.to_string().contains("database not found in config"),
