@@ -168,10 +168,7 @@ impl Builder {
             watcher: Arc::new(LogWatcher::new()),
         };
         let keeper = Lockkeeper::spawn(entries, common)?;
-        let control = configuration.control().cloned();
-        keeper
-            .begin_beside(control, configuration.shutdown_timeout())
-            .await;
+        keeper.begin_beside(configuration).await;
         Ok(keeper)
     }
 

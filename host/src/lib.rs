@@ -41,6 +41,8 @@ pub mod control;
 mod daemon;
 mod engine;
 mod error;
+mod heartbeat;
+mod https;
 mod local;
 mod lock;
 mod paths;
@@ -58,8 +60,9 @@ pub use daemon::{
     StopOrder,
 };
 pub use engine::{
-    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus, Lockkeeper,
-    LogHeld, Reloaded, Status, Synced, Verified,
+    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
+    HeartbeatState, Lockkeeper, LogHeld, METRICS, Metric, MetricKind, Reloaded, Status, Synced,
+    Verified,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};

@@ -9,9 +9,11 @@ use std::time::Duration;
 use self::reader::SettingsReader;
 use self::replica::Surroundings;
 use crate::control::ControlSettings;
+use crate::heartbeat::HeartbeatSettings;
 use crate::local::LocalDatabase;
 use crate::paths;
-use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
+use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan};
+use crate::secret::Secret;
 use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings, ReplicaSettings};
 use crate::store::Replica;
 use crate::store::cloud::Connectivity;
@@ -23,6 +25,8 @@ pub(crate) const REPLICA_KINDS: [&str; 4] = ["file", "s3", "gs", "abs"];
 const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Levels between single transactions and snapshots.
 const LEVELS_MAX: usize = 8;
+/// How often a heartbeat is sent where the configuration does not say.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// A valid `litestream.yml`.
 ///
@@ -43,6 +47,7 @@ pub struct Configuration {
     logging: Logging,
     shutdown_timeout: Duration,
     control: Option<ControlSettings>,
+    heartbeat: Option<HeartbeatSettings>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -157,6 +162,10 @@ impl Configuration {
         self.control.as_ref().map(|control| control.path.as_path())
     }
 
+    pub(crate) fn heartbeat(&self) -> Option<&HeartbeatSettings> {
+        self.heartbeat.as_ref()
+    }
+
     pub(crate) fn control(&self) -> Option<&ControlSettings> {
         self.control.as_ref()
     }
@@ -258,8 +267,7 @@ impl Configuration {
         let shutdown_retry = top.duration("shutdown-sync-interval")?;
         let life = life(&mut top)?;
         let control = control(&mut top, base)?;
-        let mut diagnostics = plan.diagnostics;
-        diagnostics.extend(without_effect(&mut top)?);
+        let heartbeat = heartbeat(&mut top)?;
         top.finish()?;
         let around = Surroundings {
             base,
@@ -281,32 +289,19 @@ impl Configuration {
             logging,
             shutdown_timeout,
             control,
-            diagnostics,
+            heartbeat,
+            diagnostics: plan.diagnostics,
         })
     }
 }
 
-/// Takes the settings that nothing acts on, and says so: who relies on one must know.
-fn without_effect(top: &mut SettingsReader) -> Result<Vec<Diagnostic>> {
-    let heartbeat = top
-        .text("heartbeat-url")?
-        .is_some_and(|url| !url.is_empty());
-    top.duration("heartbeat-interval")?;
-    let warning = |path: &str, help: &str| Diagnostic {
-        severity: Severity::Warning,
-        code: "without-effect".into(),
-        path: path.into(),
-        position: None,
-        message: format!("`{path}` is not acted on"),
-        help: Some(help.into()),
-    };
-    let heartbeat = heartbeat.then(|| {
-        warning(
-            "heartbeat-url",
-            "let the application report the status of the library to your monitoring",
-        )
-    });
-    Ok(heartbeat.into_iter().collect())
+fn heartbeat(top: &mut SettingsReader) -> Result<Option<HeartbeatSettings>> {
+    let url = top.words("heartbeat-url")?;
+    let interval = top.duration("heartbeat-interval")?;
+    Ok(url.map(|url| HeartbeatSettings {
+        url: Secret::new(url),
+        interval: interval.unwrap_or(HEARTBEAT_INTERVAL),
+    }))
 }
 
 fn control(top: &mut SettingsReader, base: &Path) -> Result<Option<ControlSettings>> {
@@ -481,17 +476,15 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_nothing_acts_on_is_a_warning() {
-        assert_eq!(read("").diagnostics(), []);
-        let configuration =
-            read("heartbeat-url: https://example.com/x\nvalidation: {interval: 1h}\n");
-        let found: Vec<_> = configuration
-            .diagnostics()
-            .iter()
-            .map(|found| (found.severity, found.path.as_str()))
-            .collect();
-        let expected = ["heartbeat-url"];
-        assert_eq!(found, expected.map(|path| (Severity::Warning, path)));
+    fn a_heartbeat_is_sent_where_and_as_often_as_the_configuration_says() {
+        assert!(read("").heartbeat().is_none());
+        for (more, interval) in [("", 300), ("heartbeat-interval: 2m\n", 120)] {
+            let configuration = read(&format!("heartbeat-url: https://example.com/x\n{more}"));
+            let heartbeat = configuration.heartbeat().unwrap();
+            assert_eq!(heartbeat.url.expose(), "https://example.com/x");
+            assert_eq!(heartbeat.interval.as_secs(), interval);
+            assert_eq!(configuration.diagnostics(), []);
+        }
     }
 
     #[test]

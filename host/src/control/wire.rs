@@ -55,6 +55,9 @@ pub struct Report {
     pub databases: Vec<DatabaseReport>,
     /// How the policy component has served.
     pub policy: PolicyReport,
+    /// What keeps commits from being safe, or may soon, as sentences; empty if all is well.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// The state of one database.
@@ -180,6 +183,7 @@ impl From<&Status> for Report {
         Self {
             databases: status.databases.iter().map(DatabaseReport::from).collect(),
             policy: status.policy.into(),
+            problems: status.problems(),
         }
     }
 }

@@ -12,7 +12,6 @@ use super::reload::{self, Reloaded};
 use crate::Result;
 use crate::builder::Builder;
 use crate::configuration::{Configuration, Entry};
-use crate::control::ControlSettings;
 
 /// What runs of a configuration. One change is made at a time.
 #[derive(Debug)]
@@ -62,9 +61,7 @@ impl Applied {
         Builder::restore_missing(new).await?;
         let changed = reload::change(fleet, entries, &wanted).await?;
         *entries = wanted;
-        let control = configuration.control().cloned();
-        let timeout = configuration.shutdown_timeout();
-        self.run_beside(fleet, control, timeout).await;
+        self.run_beside(fleet, &configuration).await;
         tracing::info!(
             kept = changed.kept,
             changed = changed.changed,
@@ -77,13 +74,10 @@ impl Applied {
 
     /// Begins with what a configuration wants beside its databases. Must be called within the
     /// runtime.
-    pub(super) async fn run_beside(
-        &self,
-        fleet: &Arc<Fleet>,
-        control: Option<ControlSettings>,
-        timeout: Duration,
-    ) {
+    pub(super) async fn run_beside(&self, fleet: &Arc<Fleet>, configuration: &Configuration) {
+        let timeout = configuration.shutdown_timeout();
         self.shutdown_timeout.send_replace(timeout);
-        self.beside.listen(fleet, control.as_ref()).await;
+        self.beside.listen(fleet, configuration.control()).await;
+        self.beside.beat(fleet, configuration.heartbeat()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What runs beside the databases of one configuration: the control socket.
+//! What runs beside the databases of one configuration: the control socket and the heartbeat.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, lock};
-use super::status::ControlState;
+use super::pulse;
+use super::status::{ControlState, HeartbeatState};
 use crate::control::{self, ControlSettings};
+use crate::heartbeat::HeartbeatSettings;
 
 /// What runs now, and by which settings.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     control: Mutex<Option<Running<ControlSettings>>>,
+    heartbeat: Mutex<Option<Running<HeartbeatSettings>>>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,20 @@ impl Beside {
         start(&self.control, settings.clone(), work);
         // An error is a socket that was not made.
         let _ = ready.await;
+    }
+
+    /// Sends heartbeats as the settings say, or none. Must be called within the runtime.
+    pub(super) async fn beat(&self, fleet: &Arc<Fleet>, settings: Option<&HeartbeatSettings>) {
+        let replaced = replace(&self.heartbeat, settings);
+        if replaced.is_same {
+            return;
+        }
+        replaced.end().await;
+        fleet.set_heartbeat(HeartbeatState::Off);
+        if let Some(settings) = settings {
+            let work = pulse::run(settings.clone(), Arc::clone(fleet));
+            start(&self.heartbeat, settings.clone(), work);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use lockkeeper_ltx::PageEncoding;
@@ -14,7 +14,7 @@ use super::database::{Command, Database};
 use super::directories::Directories;
 use super::holds::Holds;
 use super::shared::DatabaseShared;
-use super::status::{ConfigurationStatus, ControlState, DatabaseState, Status};
+use super::status::{ConfigurationStatus, ControlState, DatabaseState, HeartbeatState, Status};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -23,6 +23,8 @@ use crate::{ErrorKind, Result, paths};
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
 const LONG_WORK_MAX: usize = 2;
+/// How often lag and health are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Commands that wait for a database task.
 const COMMANDS_MAX: usize = 16;
 /// Databases that left while not everything of them was durable, and are remembered for that.
@@ -47,6 +49,7 @@ pub(crate) struct Fleet {
     tasks: Mutex<JoinSet<()>>,
     pub(super) directories: Directories,
     control: Mutex<ControlState>,
+    heartbeat: Mutex<HeartbeatState>,
     configuration: Mutex<ConfigurationStatus>,
     closing: watch::Sender<bool>,
 }
@@ -93,6 +96,7 @@ impl Fleet {
             tasks: Mutex::default(),
             directories: Directories::default(),
             control: Mutex::default(),
+            heartbeat: Mutex::default(),
             configuration: Mutex::new(ConfigurationStatus {
                 since: SystemTime::now(),
                 rejected: None,
@@ -137,12 +141,18 @@ impl Fleet {
             directories: self.directories.status(),
             policy: self.common.policy.stats(),
             control: lock(&self.control).clone(),
+            heartbeat: lock(&self.heartbeat).clone(),
             configuration: lock(&self.configuration).clone(),
         }
     }
 
     pub(crate) fn set_control(&self, state: ControlState) {
         *lock(&self.control) = state;
+    }
+
+    /// Returns what it was before.
+    pub(super) fn set_heartbeat(&self, state: HeartbeatState) -> HeartbeatState {
+        std::mem::replace(&mut lock(&self.heartbeat), state)
     }
 
     /// Notes that another configuration is in force, or why it is not.
@@ -219,6 +229,7 @@ impl Fleet {
             let at = members.iter().position(|handle| handle.path == path)?;
             members.remove(at)
         };
+        handle.shared.meter.gone();
         let mut left = lock(&self.left);
         left.retain(|handle| !handle.has_nothing_left());
         if left.len() < LEFT_MAX {
@@ -232,6 +243,16 @@ impl Fleet {
         if let Some(handle) = self.part(path) {
             // A task that has ended needs no command.
             let _ = handle.commands.send(Command::Stop).await;
+        }
+    }
+
+    /// Emits what has to be looked at, for as long as it is polled.
+    pub(super) async fn measure(&self) {
+        loop {
+            for member in self.members() {
+                member.shared.meter.look(&member.shared.status());
+            }
+            tokio::time::sleep(MEASURE_EVERY).await;
         }
     }
 

@@ -10,8 +10,10 @@ mod directory;
 mod fleet;
 mod holds;
 mod merge;
+mod meter;
 mod ownership;
 mod places;
+mod pulse;
 mod reconcile;
 mod reload;
 mod requests;
@@ -39,18 +41,18 @@ use tokio::sync::{Mutex, oneshot, watch as signal};
 use self::applied::Applied;
 pub(crate) use self::directory::find_in_directory;
 pub(crate) use self::fleet::{Common, Fleet, Handle};
+pub use self::meter::{METRICS, Metric, MetricKind};
 pub use self::reload::Reloaded;
 pub use self::status::{
-    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus, LogHeld,
-    Status, Verified,
+    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
+    HeartbeatState, LogHeld, Status, Verified,
 };
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;
 use self::verification::Outcome;
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
-use crate::configuration::Entry;
-use crate::control::ControlSettings;
+use crate::configuration::{Configuration, Entry};
 use crate::{Error, Result};
 
 /// Threads for work that blocks, shared by all databases.
@@ -303,9 +305,9 @@ impl Lockkeeper {
     }
 
     /// Begins with what a configuration wants beside its databases.
-    pub(crate) async fn begin_beside(&self, control: Option<ControlSettings>, timeout: Duration) {
+    pub(crate) async fn begin_beside(&self, configuration: Configuration) {
         let (fleet, applied) = (Arc::clone(&self.fleet), Arc::clone(&self.applied));
-        let begin = async move { applied.run_beside(&fleet, control, timeout).await };
+        let begin = async move { applied.run_beside(&fleet, &configuration).await };
         // An error is a runtime that ended already.
         let _ = self.runtime.spawn(begin).await;
     }
@@ -369,6 +371,8 @@ fn begin(entries: &[Entry], fleet: &Arc<Fleet>, runtime: &runtime::Runtime) -> R
 
 /// Runs until told to stop, then until everything is sent; or until nobody is there to tell.
 async fn run(fleet: Arc<Fleet>, applied: Arc<Applied>, mut stop: signal::Receiver<bool>) {
+    let measuring = Arc::clone(&fleet);
+    tokio::spawn(async move { measuring.measure().await });
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::warn!("replication was dropped without a stop: what is committed is not flushed");
         return;

@@ -10,6 +10,7 @@ use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::{Notify, watch};
 
 use super::catalogue::Catalogue;
+use super::meter::Meter;
 use super::requests::Requests;
 use super::status::{DatabaseState, DatabaseStatus, LogHeld, Verified};
 use super::verification::Outcome;
@@ -74,6 +75,7 @@ impl Marks {
 pub(crate) struct DatabaseShared {
     path: PathBuf,
     replica: Replica,
+    pub(super) meter: Meter,
     marks: Mutex<Marks>,
     wake: Arc<Notify>,
     state: watch::Sender<DatabaseState>,
@@ -101,6 +103,7 @@ pub(crate) struct Durable {
 impl DatabaseShared {
     pub(crate) fn new(path: PathBuf, replica: Replica) -> Self {
         Self {
+            meter: Meter::new(&path),
             path,
             replica,
             marks: Mutex::default(),
@@ -148,6 +151,7 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
             marks.compare();
         }
+        self.meter.durable(durable);
         self.durable.send_modify(|known| known.txid = durable);
     }
 
@@ -161,6 +165,7 @@ impl DatabaseShared {
 
     /// A file was written to the replica and confirmed.
     pub(crate) fn added(&self, file: ReplicaFile) {
+        self.meter.sent(&file);
         if file.level == Level::SNAPSHOT {
             let last = Some(file.range().max());
             self.update(|marks| {
@@ -175,6 +180,7 @@ impl DatabaseShared {
     /// Files were deleted from the replica.
     pub(crate) fn removed(&self, gone: &[ReplicaFile]) {
         if !gone.is_empty() {
+            self.meter.deleted(gone.len());
             self.lock_catalogue().removed(gone);
         }
     }
@@ -236,6 +242,7 @@ impl DatabaseShared {
             marks.spooled = Some(txid);
             marks.waiting.sealed(txid, SystemTime::now());
         }
+        self.meter.sealed(txid);
         self.spooled.send_replace(Some(txid));
     }
 
@@ -248,10 +255,13 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
             marks.compare();
         }
+        self.meter.confirmed(latency);
+        self.meter.durable(Some(txid));
         self.durable.send_modify(|known| known.txid = Some(txid));
     }
 
     pub(crate) fn checkpointed(&self, held: Duration) {
+        self.meter.write_lock_held(held);
         let mut marks = self.lock();
         marks.write_lock_held_max = marks.write_lock_held_max.max(held);
     }
@@ -279,6 +289,7 @@ impl DatabaseShared {
     }
 
     pub(super) fn verification_ended(&self, outcome: Outcome) {
+        self.meter.verified(outcome.word());
         self.verification.send_replace(Some(outcome));
     }
 

@@ -179,6 +179,8 @@ pub struct Status {
     pub policy: PolicyStats,
     /// Whether operators can ask.
     pub control: ControlState,
+    /// Whether somebody is told that all is well.
+    pub heartbeat: HeartbeatState,
     /// The configuration that is in force.
     pub configuration: ConfigurationStatus,
 }
@@ -229,6 +231,23 @@ pub struct DirectoryStatus {
     /// Why it cannot be looked through, or not wholly; it is tried again. A database that came
     /// meanwhile is not replicated.
     pub error: Option<String>,
+}
+
+/// What became of the last heartbeat.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HeartbeatState {
+    /// The configuration does not ask for one.
+    #[default]
+    Off,
+    /// The first is not due.
+    Waiting,
+    /// It arrived, at this time.
+    Sent(SystemTime),
+    /// It was not sent, because not all is well; here is why.
+    Withheld(String),
+    /// It did not arrive, for this reason.
+    Failing(String),
 }
 
 /// Whether there is a control socket.
