@@ -8,7 +8,6 @@ mod gcs;
 mod http;
 mod requests;
 mod s3;
-mod tls;
 
 use std::time::Duration;
 

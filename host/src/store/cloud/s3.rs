@@ -20,7 +20,7 @@ const KEY_LEN: usize = 44;
 const KEY_FILE_LEN_MAX: u64 = 4096;
 
 /// Where a replica is in S3.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct S3Place {
     pub(crate) bucket: String,
     /// What comes before the level in every key, as Litestream takes it: as it stands, so that
@@ -43,7 +43,7 @@ pub(crate) struct S3Place {
 }
 
 /// A key that the service encrypts with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Encryption {
     /// One that is sent with every request: 32 bytes in base64.
     Customer(Secret),
