@@ -12,7 +12,7 @@ use crate::control::ControlSettings;
 use crate::heartbeat::HeartbeatSettings;
 use crate::local::LocalDatabase;
 use crate::paths;
-use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan};
+use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
 use crate::secret::Secret;
 use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings, ReplicaSettings};
 use crate::store::Replica;
