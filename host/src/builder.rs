@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, Result, clock};
 const FORMATS: [&str; 2] = ["yml", "yaml"];
 
 /// Says what to replicate, and how.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "nothing is replicated before `start`"]
 pub struct Builder {
     source: Option<Source>,
@@ -34,9 +34,11 @@ pub struct Builder {
 }
 
 /// Where the configuration is.
+#[derive(Clone)]
 enum Source {
     Text(String),
-    Store(PathBuf, Identities),
+    File(PathBuf),
+    Store(PathBuf, Arc<Identities>),
     Ready(Configuration),
 }
 
@@ -45,6 +47,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Store(path, _) => f.debug_tuple("Store").field(path).finish(),
             Self::Ready(_) => f.write_str("Ready(…)"),
         }
@@ -58,9 +61,18 @@ impl Builder {
         self
     }
 
+    /// A file that is a `litestream.yml`. It is read at the start and with each reload.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.source = Some(Source::File(path.into()));
+        self
+    }
+
     /// The newest generation of the scope `litestream` in the database of the application.
     pub fn config_store(mut self, database: impl AsRef<Path>, identities: Identities) -> Self {
-        self.source = Some(Source::Store(database.as_ref().to_owned(), identities));
+        self.source = Some(Source::Store(
+            database.as_ref().to_owned(),
+            Arc::new(identities),
+        ));
         self
     }
 
@@ -118,6 +130,13 @@ impl Builder {
         let base = self.base_dir.as_deref().unwrap_or(Path::new("."));
         match &self.source {
             Some(Source::Text(text)) => Configuration::read(text, component, base),
+            Some(Source::File(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    let text = format!("cannot read the configuration {}", path.display());
+                    Error::invalid(text).with_source(error)
+                })?;
+                Configuration::read(&text, component, base)
+            }
             Some(Source::Store(path, identities)) => {
                 let entry = ConfigStore::open(path)?.get(identities, LITESTREAM_SCOPE, 0)?;
                 if !FORMATS.contains(&entry.format.as_str()) {
@@ -157,40 +176,62 @@ impl Builder {
     pub async fn start(self) -> Result<Lockkeeper> {
         let component = Component::load(&self.policy)?;
         let configuration = self.read_with(&component)?;
+        self.report(&configuration);
+        let entries = self.entries(&configuration);
+        let policy = Policy::new(component);
+        Self::restore_missing(entries.iter(), &policy).await?;
+        let common = Common {
+            policy,
+            encoding: self.encoding,
+            watcher: Arc::new(LogWatcher::new()),
+        };
+        let log = match self.log {
+            Some(subscriber) => ReplicationLog::given(subscriber),
+            None => ReplicationLog::configured(&configuration.logging),
+        };
+        let databases = entries.len();
+        let keeper = Lockkeeper::spawn(entries, common, log)?;
+        tracing::info!(
+            databases,
+            "replicating as the litestream configuration says"
+        );
+        keeper.begin_beside(configuration).await;
+        Ok(keeper)
+    }
+
+    /// Logs what the component says of a configuration.
+    pub(crate) fn report(&self, configuration: &Configuration) {
         for found in configuration.diagnostics() {
             match found.severity {
                 Severity::Note => tracing::info!("litestream configuration: {found}"),
                 _ => tracing::warn!("litestream configuration: {found}"),
             }
         }
-        let policy = Policy::new(component);
-        for entry in &configuration.databases {
+    }
+
+    /// What a configuration names, as this builder wants it.
+    pub(crate) fn entries(&self, configuration: &Configuration) -> Vec<Entry> {
+        let mut entries = configuration.databases.clone();
+        for entry in &mut entries {
+            let settings = entry.settings_mut();
+            settings.restore_if_missing |= self.restore_if_missing;
+        }
+        entries
+    }
+
+    /// Restores the database files that do not exist, where that is wanted.
+    pub(crate) async fn restore_missing(
+        entries: impl Iterator<Item = &Entry>,
+        policy: &Policy,
+    ) -> Result<()> {
+        for entry in entries {
             if let Entry::File(settings) = entry
-                && (settings.restore_if_missing || self.restore_if_missing)
+                && settings.restore_if_missing
             {
-                restore_missing(settings, &policy).await?;
+                restore_missing(settings, policy).await?;
             }
         }
-        let common = Common {
-            policy,
-            encoding: self.encoding,
-            watcher: Arc::new(LogWatcher::new()),
-        };
-        let control = configuration.control().cloned();
-        let log = match self.log {
-            Some(subscriber) => ReplicationLog::given(subscriber),
-            None => ReplicationLog::configured(&configuration.logging),
-        };
-        let databases = configuration.databases.len();
-        let keeper = Lockkeeper::spawn(configuration.databases, common, log)?;
-        tracing::info!(
-            databases,
-            "replicating as the litestream configuration says"
-        );
-        if let Some(control) = control {
-            keeper.listen(control).await;
-        }
-        Ok(keeper)
+        Ok(())
     }
 }
 

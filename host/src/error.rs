@@ -88,11 +88,15 @@ impl Error {
 
     /// Whether SQLite waited in vain for a lock, which others give back sooner or later.
     pub(crate) fn is_busy(&self) -> bool {
+        self.sqlite_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+    }
+
+    /// What SQLite said, if it is the cause.
+    pub(crate) fn sqlite_code(&self) -> Option<rusqlite::ErrorCode> {
         let source = self.source.as_deref();
         source
             .and_then(|source| source.downcast_ref::<rusqlite::Error>())
             .and_then(rusqlite::Error::sqlite_error_code)
-            .is_some_and(|code| code == rusqlite::ErrorCode::DatabaseBusy)
     }
 
     /// What the caller can do about it.

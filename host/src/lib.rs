@@ -41,6 +41,8 @@ pub mod control;
 mod daemon;
 mod engine;
 mod error;
+mod heartbeat;
+mod https;
 mod local;
 mod lock;
 pub mod logs;
@@ -54,9 +56,13 @@ pub mod store;
 
 pub use builder::{Builder, PageEncoding};
 pub use configuration::{Configuration, LogFormat, Logging};
-pub use daemon::{Daemon, Replication};
+pub use daemon::{
+    Asked, Daemon, DaemonError, DaemonResult, Daemons, Replication, ReplicationHandle, Signals,
+    StopOrder,
+};
 pub use engine::{
-    Alert, ControlState, DatabaseState, DatabaseStatus, HeldPoint, Lockkeeper, LogHeld, Status,
+    Alert, ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
+    HeartbeatState, HeldPoint, Lockkeeper, LogHeld, METRICS, Metric, MetricKind, Reloaded, Status,
     Synced, Verified,
 };
 pub use error::{Error, ErrorKind, Result};

@@ -9,7 +9,7 @@ use crate::store::Replica;
 use crate::store::cloud::{AzurePlace, GcsPlace, S3Place};
 
 /// How one database is replicated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct DatabaseSettings {
     pub(crate) path: PathBuf,
     pub(crate) meta_path: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub(crate) struct DatabaseSettings {
 }
 
 /// How long files live in a replica, and what becomes of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct LifeSettings {
     /// The intervals of levels 1 and up.
     pub(crate) levels: Vec<Duration>,
@@ -86,14 +86,14 @@ impl DatabaseSettings {
 }
 
 /// Where a database goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ReplicaSettings {
     pub(crate) place: ReplicaPlace,
     pub(crate) sync_interval: Duration,
 }
 
 /// The kinds of replica.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ReplicaPlace {
     /// A folder.
     File(PathBuf),
@@ -142,7 +142,7 @@ impl ReplicaSettings {
 }
 
 /// A directory whose databases are replicated, each below the place of the replica by its own path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct DirectorySettings {
     pub(crate) path: PathBuf,
     pub(crate) pattern: glob::Pattern,
@@ -157,15 +157,23 @@ pub(crate) struct DirectorySettings {
 }
 
 impl DirectorySettings {
+    /// Whether a database at `path` is one of this directory.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        let Ok(relative) = path.strip_prefix(&self.path) else {
+            return false;
+        };
+        let name = relative.file_name().and_then(|name| name.to_str());
+        let is_direct = relative.parent() == Some(Path::new(""));
+        name.is_some_and(|name| self.pattern.matches(name)) && (is_direct || self.recursive)
+    }
+
     /// The settings of the database at `path`, which need not exist; `None` if it is not one of
     /// this directory.
     pub(crate) fn database(&self, path: &Path) -> Option<DatabaseSettings> {
-        let relative = path.strip_prefix(&self.path).ok()?;
-        let name = relative.file_name()?.to_str()?;
-        let is_direct = relative.parent() == Some(Path::new(""));
-        if !self.pattern.matches(name) || !(is_direct || self.recursive) {
+        if !self.has(path) {
             return None;
         }
+        let relative = path.strip_prefix(&self.path).ok()?;
         let meta_path = match (&self.meta_path, &self.meta_dir) {
             (Some(base), _) => Some(base.join(default_meta_path(relative))),
             (None, Some(base)) => {

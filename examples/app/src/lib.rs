@@ -1,6 +1,6 @@
 //! A guest book on the web whose SQLite database is replicated while it runs.
 //!
-//! It shows how an application embeds lockkeeper: `app` has the order of starting and stopping,
+//! It shows how an application embeds lockkeeper: `app` has the parts that start and stop together,
 //! `guestbook` the connection and its settings, `replication` what the pages ask of the
 //! library. The rest is an ordinary web server.
 
@@ -13,7 +13,7 @@ mod page;
 mod replication;
 mod server;
 mod settings;
-mod signals;
+mod web;
 
 use std::ffi::OsString;
 use std::fmt::Display;

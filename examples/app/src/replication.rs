@@ -1,22 +1,18 @@
-//! What the pages ask of the replication, and its end.
+//! What the pages ask of the replication.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lockkeeper::{DatabaseState, DatabaseStatus, Lockkeeper};
+use lockkeeper::{DatabaseState, DatabaseStatus, ReplicationHandle};
 use serde::Serialize;
-use tokio::sync::RwLock;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 /// How long a request may wait for the replica. Ending waits for requests, so it is short.
 const SYNC_MAX: Duration = Duration::from_secs(4);
 
 /// The running replication, until it is stopped. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Replication {
-    keeper: Arc<RwLock<Option<Lockkeeper>>>,
-}
+pub(crate) struct Replication(ReplicationHandle);
 
 /// The replication of one database, for monitoring.
 #[derive(Debug, Serialize)]
@@ -36,26 +32,24 @@ pub(crate) struct Database {
 }
 
 impl Replication {
-    pub(crate) fn new(keeper: Lockkeeper) -> Self {
-        Self {
-            keeper: Arc::new(RwLock::new(Some(keeper))),
-        }
+    pub(crate) fn new(handle: ReplicationHandle) -> Self {
+        Self(handle)
     }
 
-    /// Replication that was stopped.
-    #[cfg(test)]
-    pub(crate) fn stopped() -> Self {
-        Self {
-            keeper: Arc::default(),
-        }
-    }
-
-    /// How far each database is; empty once replication was stopped.
-    pub(crate) async fn databases(&self) -> Vec<Database> {
-        let keeper = self.keeper.read().await;
-        let status = keeper.as_ref().map(Lockkeeper::status);
-        let databases = status.map(|status| status.databases).unwrap_or_default();
+    /// How far each database is; empty before replication was started and after it was stopped.
+    pub(crate) fn databases(&self) -> Vec<Database> {
+        let keeper = self.0.get();
+        let databases = keeper.map(|keeper| keeper.status().databases);
+        let databases = databases.unwrap_or_default();
         databases.into_iter().map(Database::from).collect()
+    }
+
+    /// What keeps commits from being safe; empty if all is well.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        match self.0.get() {
+            Some(keeper) => keeper.status().problems(),
+            None => vec!["replication was stopped".to_owned()],
+        }
     }
 
     /// Returns when everything that is committed now is durable.
@@ -64,30 +58,13 @@ impl Replication {
     ///
     /// If the replica does not confirm it in time.
     pub(crate) async fn sync(&self) -> Result<()> {
-        let keeper = self.keeper.read().await;
-        let Some(keeper) = keeper.as_ref() else {
+        let Some(keeper) = self.0.get() else {
             bail!("replication was stopped");
         };
         timeout(SYNC_MAX, keeper.sync())
             .await
             .context("the replica did not confirm in time")??;
         Ok(())
-    }
-
-    /// Sends everything that is committed, then ends.
-    ///
-    /// # Errors
-    ///
-    /// If it is not done at `deadline`; the message names what is not durable.
-    pub(crate) async fn stop(&self, deadline: Instant) -> Result<()> {
-        let mut keeper = timeout_at(deadline, self.keeper.write())
-            .await
-            .context("requests that wait for the replica did not end")?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        match keeper.take() {
-            Some(keeper) => Ok(keeper.stop(left).await?),
-            None => Ok(()),
-        }
     }
 }
 

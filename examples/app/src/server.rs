@@ -17,7 +17,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::guestbook::GuestBook;
 use crate::page::{Draft, Page};
-use crate::replication::{Database, Replication};
+use crate::replication::Replication;
 
 /// Requests at work; more of them wait.
 const REQUESTS_MAX: usize = 256;
@@ -95,7 +95,7 @@ async fn render(
         is_first: older_than.is_none(),
         draft,
         problem,
-        databases: app.replication.databases().await,
+        databases: app.replication.databases(),
     };
     let html = page.render().context("the page")?;
     Ok((
@@ -113,11 +113,11 @@ async fn style() -> impl IntoResponse {
 /// Answers 200 as long as the application can: a replica that fails costs no message, and is no
 /// reason to send visitors away. Watch `status`.
 async fn health(State(app): State<App>) -> Result<Json<serde_json::Value>, Failure> {
-    let databases = app.replication.databases().await;
-    let is_well = databases.iter().all(Database::is_replicating);
+    let databases = app.replication.databases();
+    let problems = app.replication.problems();
     Ok(Json(json!({
-        "status": if is_well { "ok" } else { "degraded" },
-        "replication": { "databases": databases },
+        "status": if problems.is_empty() { "ok" } else { "degraded" },
+        "replication": { "databases": databases, "problems": problems },
         "sqlite": {
             "version": rusqlite::version(),
             "pragmas": app.guest_book.pragmas().await?,
@@ -147,7 +147,7 @@ async fn sync(State(app): State<App>) -> Response {
             "status": 200,
             "code": "ok_durable",
             "message": "Everything committed is in the replica",
-            "data": { "databases": app.replication.databases().await },
+            "data": { "databases": app.replication.databases() },
         }))
         .into_response(),
         Err(error) => {

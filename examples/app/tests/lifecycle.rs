@@ -79,7 +79,7 @@ fn a_second_signal_ends_it_at_once() {
     app.signal(Signal::INT);
     let (status, log) = app.ended();
     assert_eq!(status.code(), Some(1), "{log}");
-    assert!(log.contains("SIGINT came again"), "{log}");
+    assert!(log.contains("by a second signal (SIGINT)"), "{log}");
 }
 
 #[test]
@@ -118,4 +118,55 @@ fn a_replica_that_takes_nothing_is_reported_while_it_runs_and_at_the_end() {
         log.contains("not durable") && log.contains("app.db"),
         "{log}"
     );
+}
+
+#[test]
+fn sighup_moves_the_web_server_to_the_address_of_the_new_configuration() {
+    let folder = Folder::ready();
+    let mut app = folder.start_at_configured_address();
+    app.sign("before");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    folder.save(
+        "application",
+        &format!("[server]\naddr = '{address}'\n"),
+        "toml",
+    );
+    app.signal(Signal::HUP);
+    app.wait_for("cannot reload the web server");
+    app.sign("where it was");
+    drop(taken);
+    app.signal(Signal::HUP);
+    app.moved();
+    assert_eq!(app.url, format!("http://{address}"));
+    app.sign("after");
+    app.signal(Signal::TERM);
+    let (status, log) = app.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(folder.restored().len(), 3);
+}
+
+#[test]
+fn sighup_replicates_by_the_new_configuration_and_keeps_the_old_one_if_that_is_none() {
+    let folder = Folder::ready();
+    let mut app = folder.start();
+    app.sign("one");
+    folder.save("litestream", "dbs: [{path: app.db}]", "yml");
+    app.signal(Signal::HUP);
+    app.wait_for("the configuration before goes on");
+    let health = app.get("/healthz").json();
+    assert_eq!(health["status"], "degraded", "{health}");
+    let problem = health["replication"]["problems"][0].as_str().unwrap();
+    assert!(problem.contains("not in force"), "{problem}");
+    let yml = support::LITESTREAM_YML.replace("litestream-replicas", "elsewhere");
+    folder.save("litestream", &yml, "yml");
+    app.signal(Signal::HUP);
+    app.wait_for("the configuration was read again");
+    assert_eq!(app.get("/healthz").json()["status"], "ok");
+    app.sign("two");
+    app.signal(Signal::TERM);
+    let (status, log) = app.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(folder.restored(), ["one"]);
+    assert_eq!(folder.restored_from("elsewhere"), ["one", "two"]);
 }

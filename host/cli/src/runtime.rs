@@ -13,11 +13,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs one future to its end.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start a runtime")?
-        .block_on(work)
+        .context("cannot start a runtime")?;
+    let done = runtime.block_on(work);
+    // Whoever sends a second signal does not want to wait for anything.
+    runtime.shutdown_background();
+    done
 }
 
 /// The signals that ask a process to end.

@@ -32,11 +32,7 @@ impl Source {
     pub(crate) fn builder(&self, globals: &Globals) -> Result<Builder> {
         let builder = Lockkeeper::builder().policy(self.policy());
         match &self.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-                Ok(builder.config(text))
-            }
+            Some(path) => Ok(builder.config_file(path)),
             None => Ok(builder.config_store(globals.db_path()?, globals.identities()?)),
         }
     }

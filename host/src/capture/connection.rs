@@ -13,7 +13,7 @@ use std::time::Duration;
 use libsqlite3_sys as ffi;
 use lockkeeper_ltx::{Pgno, WAL_INDEX_BLOCK_LEN, WAL_INDEX_LEN, WalIndexHeader, wal_index_place};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{Error, Result};
 
@@ -93,14 +93,26 @@ fn no_lookaside(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Whether SQLite reads the file as a database. Leaves its log as it is.
-pub(crate) fn is_database(path: &Path) -> bool {
+///
+/// # Errors
+///
+/// If it cannot be told at the moment: somebody keeps others out, or the file cannot be opened.
+pub(crate) fn is_database(path: &Path) -> Result<bool> {
     // SQLite takes an empty file for a database, but nothing was ever committed to it.
-    let holds_something = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
-    holds_something
-        && open(path, Duration::ZERO).is_ok_and(|connection| {
-            let version = connection.query_row("PRAGMA schema_version", [], |_| Ok(()));
-            version.is_ok()
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
+        return Ok(false);
+    }
+    let looked = open(path, Duration::ZERO).and_then(|connection| {
+        let version = connection.query_row("PRAGMA schema_version", [], |_| Ok(()));
+        version.map_err(|error| {
+            Error::unavailable(format!("cannot read {}", path.display())).with_source(error)
         })
+    });
+    match looked {
+        Ok(()) => Ok(true),
+        Err(error) if error.sqlite_code() == Some(ErrorCode::NotADatabase) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Asks SQLite not to delete the log when this connection is the last to close: without it the

@@ -9,10 +9,12 @@ use std::time::Duration;
 use self::reader::SettingsReader;
 use self::replica::Surroundings;
 use crate::control::ControlSettings;
+use crate::heartbeat::HeartbeatSettings;
 use crate::local::LocalDatabase;
 use crate::paths;
 use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
-use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings};
+use crate::secret::Secret;
+use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings, ReplicaSettings};
 use crate::store::Replica;
 use crate::store::cloud::Connectivity;
 use crate::{Error, Result};
@@ -23,8 +25,8 @@ pub(crate) const REPLICA_KINDS: [&str; 4] = ["file", "s3", "gs", "abs"];
 const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Levels between single transactions and snapshots.
 const LEVELS_MAX: usize = 8;
-/// How long a last flush may take where the configuration does not say.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a heartbeat is sent where the configuration does not say.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// A valid `litestream.yml`.
 ///
@@ -45,11 +47,12 @@ pub struct Configuration {
     pub(crate) logging: Logging,
     shutdown_timeout: Duration,
     control: Option<ControlSettings>,
+    heartbeat: Option<HeartbeatSettings>,
     diagnostics: Vec<Diagnostic>,
 }
 
 /// One element of `dbs`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Entry {
     /// A database file.
     File(DatabaseSettings),
@@ -58,7 +61,23 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    fn settings_mut(&mut self) -> &mut DatabaseSettings {
+    /// Whether it names the database at `path`, or the directory it is in.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::File(settings) => settings.path == path,
+            Self::Directory(directory) => directory.has(path),
+        }
+    }
+
+    /// Where its databases go.
+    pub(crate) fn replica(&self) -> &ReplicaSettings {
+        match self {
+            Self::File(settings) => &settings.replica,
+            Self::Directory(directory) => &directory.database.replica,
+        }
+    }
+
+    pub(crate) fn settings_mut(&mut self) -> &mut DatabaseSettings {
         match self {
             Self::File(settings) => settings,
             Self::Directory(directory) => &mut directory.database,
@@ -93,6 +112,9 @@ pub enum LogFormat {
 }
 
 impl Configuration {
+    /// How long a last flush may take where the configuration does not say.
+    pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// Validates `source` with a component; relative paths start at `base`.
     ///
     /// # Errors
@@ -152,6 +174,10 @@ impl Configuration {
         self.control.as_ref().map(|control| control.path.as_path())
     }
 
+    pub(crate) fn heartbeat(&self) -> Option<&HeartbeatSettings> {
+        self.heartbeat.as_ref()
+    }
+
     pub(crate) fn control(&self) -> Option<&ControlSettings> {
         self.control.as_ref()
     }
@@ -209,7 +235,11 @@ impl Configuration {
             Entry::File(settings) => (place(&settings.path) == wanted).then(|| settings.clone()),
             Entry::Directory(directory) => {
                 let relative = wanted.strip_prefix(place(&directory.path)).ok()?;
-                directory.database(&directory.path.join(relative))
+                let path = directory.path.join(relative);
+                // A link in the directory may lead out of it.
+                let real = paths::resolve(&path);
+                let is_inside = real.starts_with(paths::resolve(&directory.path));
+                directory.database(&path).filter(|_| is_inside)
             }
         })
     }
@@ -245,12 +275,11 @@ impl Configuration {
         let logging = logging(&mut top)?;
         let shutdown_timeout = top
             .duration("shutdown-sync-timeout")?
-            .unwrap_or(SHUTDOWN_TIMEOUT);
+            .unwrap_or(Self::SHUTDOWN_TIMEOUT);
         let shutdown_retry = top.duration("shutdown-sync-interval")?;
         let life = life(&mut top)?;
         let control = control(&mut top, base)?;
-        let mut diagnostics = plan.diagnostics;
-        diagnostics.extend(without_effect(&mut top)?);
+        let heartbeat = heartbeat(&mut top)?;
         top.finish()?;
         let around = Surroundings {
             base,
@@ -272,32 +301,19 @@ impl Configuration {
             logging,
             shutdown_timeout,
             control,
-            diagnostics,
+            heartbeat,
+            diagnostics: plan.diagnostics,
         })
     }
 }
 
-/// Takes the settings that nothing acts on, and says so: who relies on one must know.
-fn without_effect(top: &mut SettingsReader) -> Result<Vec<Diagnostic>> {
-    let heartbeat = top
-        .text("heartbeat-url")?
-        .is_some_and(|url| !url.is_empty());
-    top.duration("heartbeat-interval")?;
-    let warning = |path: &str, help: &str| Diagnostic {
-        severity: Severity::Warning,
-        code: "without-effect".into(),
-        path: path.into(),
-        position: None,
-        message: format!("`{path}` is not acted on"),
-        help: Some(help.into()),
-    };
-    let heartbeat = heartbeat.then(|| {
-        warning(
-            "heartbeat-url",
-            "let the application report the status of the library to your monitoring",
-        )
-    });
-    Ok(heartbeat.into_iter().collect())
+fn heartbeat(top: &mut SettingsReader) -> Result<Option<HeartbeatSettings>> {
+    let url = top.words("heartbeat-url")?;
+    let interval = top.duration("heartbeat-interval")?;
+    Ok(url.map(|url| HeartbeatSettings {
+        url: Secret::new(url),
+        interval: interval.unwrap_or(HEARTBEAT_INTERVAL),
+    }))
 }
 
 fn control(top: &mut SettingsReader, base: &Path) -> Result<Option<ControlSettings>> {
@@ -472,17 +488,15 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_nothing_acts_on_is_a_warning() {
-        assert_eq!(read("").diagnostics(), []);
-        let configuration =
-            read("heartbeat-url: https://example.com/x\nvalidation: {interval: 1h}\n");
-        let found: Vec<_> = configuration
-            .diagnostics()
-            .iter()
-            .map(|found| (found.severity, found.path.as_str()))
-            .collect();
-        let expected = ["heartbeat-url"];
-        assert_eq!(found, expected.map(|path| (Severity::Warning, path)));
+    fn a_heartbeat_is_sent_where_and_as_often_as_the_configuration_says() {
+        assert!(read("").heartbeat().is_none());
+        for (more, interval) in [("", 300), ("heartbeat-interval: 2m\n", 120)] {
+            let configuration = read(&format!("heartbeat-url: https://example.com/x\n{more}"));
+            let heartbeat = configuration.heartbeat().unwrap();
+            assert_eq!(heartbeat.url.expose(), "https://example.com/x");
+            assert_eq!(heartbeat.interval.as_secs(), interval);
+            assert_eq!(configuration.diagnostics(), []);
+        }
     }
 
     #[test]
@@ -549,7 +563,14 @@ mod tests {
                 assert_eq!(found.path(), base.join(expected), "{}", path.display());
             }
         }
-        for name in ["data/a.txt", "a.db", "linked/../a.db"] {
+        std::os::unix::fs::symlink(base, base.join("data/out")).unwrap();
+        std::fs::write(base.join("outside.db"), "").unwrap();
+        for name in [
+            "data/a.txt",
+            "a.db",
+            "linked/../a.db",
+            "data/out/outside.db",
+        ] {
             let error = configuration.database(&base.join(name)).unwrap_err();
             assert!(
                 error.to_string().contains("database not found in config"),

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::reader::SettingsReader;
 use crate::paths;
 use crate::policy::ReplicaPlan;
+use crate::secret::Secret;
 use crate::settings::{ReplicaPlace, ReplicaSettings};
 use crate::store::cloud::{AzurePlace, Connectivity, Encryption, GcsPlace, S3Place};
 use crate::{Error, Result};
@@ -71,7 +72,7 @@ fn s3(reader: &mut SettingsReader, around: &Surroundings<'_>) -> Result<S3Place>
         endpoint: reader.words("endpoint")?,
         region: reader.words("region")?,
         force_path_style: reader.flag("force-path-style")?,
-        access_key_id: reader.words("access-key-id")?,
+        access_key_id: reader.words("access-key-id")?.map(Secret::new),
         secret_access_key: reader.secret("secret-access-key")?,
         takes_environment: takes_environment(reader)?,
         sign_payload: reader.flag("sign-payload")?,

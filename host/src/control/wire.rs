@@ -59,6 +59,9 @@ pub struct Report {
     /// The last alerts, oldest first.
     #[serde(default)]
     pub alerts: Vec<AlertReport>,
+    /// What keeps commits from being safe, or may soon, as sentences; empty if all is well.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// Something that a person should read.
@@ -246,6 +249,7 @@ impl From<&Status> for Report {
             databases: status.databases.iter().map(DatabaseReport::from).collect(),
             policy: (&status.policy).into(),
             alerts: status.alerts.iter().map(AlertReport::from).collect(),
+            problems: status.problems(),
         }
     }
 }

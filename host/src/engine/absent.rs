@@ -76,8 +76,19 @@ impl Database {
             .unwrap_or(true)
     }
 
+    /// Whether there can be sealed files. If the whole directory of the database is gone with them,
+    /// looking into the state directory would make both again.
+    async fn has_state(&self) -> bool {
+        let meta = self.settings.meta_path();
+        let folder = meta.parent().unwrap_or(&meta);
+        tokio::fs::try_exists(folder).await.unwrap_or(true)
+    }
+
     /// Sends the sealed files of a database that is gone.
     async fn send_the_rest(&self, prepared: &Prepared) -> Result<()> {
+        if !self.has_state().await {
+            return Ok(());
+        }
         let spool = self.open_spool(&prepared.lock).await?;
         let (spool, newest) = blocking(move || {
             let spool = Arc::new(spool);

@@ -1,48 +1,63 @@
 //! A directory of databases, which come and go.
 
+mod scan;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub(crate) use self::scan::find_in_directory;
+use self::scan::{Found, Scanner};
 use super::database::blocking;
-use super::fleet::Fleet;
-use crate::capture::is_database;
+use super::fleet::{Fleet, lock};
+use crate::Result;
 use crate::settings::DirectorySettings;
-use crate::{Error, Result};
 
-/// How often a watched directory is read: soon enough for a new database, and cheap, for files that
-/// are known are not looked at.
+/// How often a watched directory is looked at: soon enough for a new database, and cheap, for it
+/// is read only if its entries changed.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
-/// Databases of one directory that one engine takes.
-const DATABASES_MAX: usize = 100_000;
+
+/// What the last look showed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) databases: usize,
+    pub(super) error: Option<String>,
+}
 
 /// Replicates what is in a directory, and what comes later if it is watched, until `stopping`.
+/// What is `known` is replicated already.
 pub(super) async fn run(
     settings: DirectorySettings,
+    mut known: BTreeSet<PathBuf>,
     fleet: Arc<Fleet>,
+    seen: Arc<Mutex<Seen>>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut known: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut scanner = Scanner::new(settings.clone(), known.clone());
     loop {
-        let (scan, before) = (settings.clone(), known.clone());
-        match blocking(move || find(&scan, &before)).await {
-            Ok(found) => {
-                for gone in known.difference(&found) {
-                    tracing::info!(database = %gone.display(), "the database is gone");
-                    fleet.remove(gone).await;
+        let looked = blocking(move || {
+            let found = scanner.look();
+            Ok((scanner, found))
+        });
+        let found;
+        (scanner, found) = match looked.await {
+            Ok(looked) => looked,
+            Err(error) => return tracing::error!(%error, "a directory is not looked at any more"),
+        };
+        let error = match found {
+            Ok(Found { databases, error }) => {
+                if let Some(databases) = databases {
+                    change(&settings, &fleet, &known, &databases).await;
+                    known = databases;
                 }
-                for new in found.difference(&known) {
-                    add(&settings, &fleet, new);
-                }
-                known = found;
+                error
             }
-            Err(error) => {
-                tracing::error!(directory = %settings.path.display(), %error, "cannot look for databases");
-            }
-        }
+            Err(error) => Some(error.to_string()),
+        };
+        tell(&settings, &seen, known.len(), error);
         if !settings.watch && !known.is_empty() {
             return;
         }
@@ -53,65 +68,47 @@ pub(super) async fn run(
     }
 }
 
-fn add(settings: &DirectorySettings, fleet: &Fleet, path: &Path) {
-    let Some(database) = settings.database(path) else {
-        return;
-    };
-    tracing::info!(database = %path.display(), "found a database");
-    if let Err(error) = fleet.add_waiting(database) {
-        tracing::error!(database = %path.display(), %error, "cannot replicate the database");
+async fn change(
+    settings: &DirectorySettings,
+    fleet: &Fleet,
+    known: &BTreeSet<PathBuf>,
+    found: &BTreeSet<PathBuf>,
+) {
+    for gone in known.difference(found) {
+        tracing::info!(database = %gone.display(), "the database is gone");
+        fleet.remove(gone).await;
     }
-}
-
-/// The databases that are in a directory now.
-///
-/// # Errors
-///
-/// `Unavailable` if it cannot be read.
-pub(crate) fn find_in_directory(settings: &DirectorySettings) -> Result<BTreeSet<PathBuf>> {
-    find(settings, &BTreeSet::new())
-}
-
-/// The databases in a directory, some of which were there `before`. Files are recognised through
-/// SQLite: opening one ourselves and closing it again would drop the locks that this process holds
-/// on it.
-fn find(settings: &DirectorySettings, before: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![settings.path.clone()];
-    while let Some(folder) = folders.pop() {
-        let failed = |error: std::io::Error| {
-            Error::unavailable(format!("cannot read the directory {}", folder.display()))
-                .with_source(error)
-        };
-        for entry in std::fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let path = entry.path();
-            // The type of the entry itself: a symbolic link is neither, so it cannot lead out.
-            let kind = entry.file_type().map_err(failed)?;
-            if kind.is_dir() && settings.recursive && !is_state_folder(&path) {
-                folders.push(path);
-            } else if kind.is_file()
-                && found.len() < DATABASES_MAX
-                && settings.database(&path).is_some()
-                && !is_sidecar(&path)
-                && (before.contains(&path) || is_database(&path))
-            {
-                found.insert(path);
-            }
+    let members: BTreeSet<PathBuf> = fleet.members().into_iter().map(|it| it.path).collect();
+    // One that has an entry of its own is not replicated a second time.
+    for new in found
+        .difference(known)
+        .filter(|new| !members.contains(*new))
+    {
+        if let Err(error) = add(settings, fleet, new) {
+            tracing::error!(database = %new.display(), %error, "cannot replicate the database");
         }
     }
-    Ok(found)
 }
 
-fn is_sidecar(path: &Path) -> bool {
-    let name = path.as_os_str().as_encoded_bytes();
-    ["-wal", "-shm", "-journal"]
-        .iter()
-        .any(|suffix| name.ends_with(suffix.as_bytes()))
+fn add(settings: &DirectorySettings, fleet: &Fleet, path: &Path) -> Result<()> {
+    let Some(database) = settings.database(path) else {
+        return Ok(());
+    };
+    tracing::info!(database = %path.display(), "found a database");
+    fleet.add_waiting(database)
 }
 
-fn is_state_folder(path: &Path) -> bool {
-    path.as_os_str()
-        .as_encoded_bytes()
-        .ends_with(b"-litestream")
+/// Says once what is wrong, and once that it is over.
+fn tell(settings: &DirectorySettings, seen: &Mutex<Seen>, databases: usize, error: Option<String>) {
+    let mut seen = lock(seen);
+    seen.databases = databases;
+    if seen.error == error {
+        return;
+    }
+    let directory = settings.path.display();
+    match &error {
+        Some(error) => tracing::error!(%directory, %error, "cannot look for databases"),
+        None => tracing::info!(%directory, "can look for databases again"),
+    }
+    seen.error = error;
 }

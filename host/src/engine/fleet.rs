@@ -1,17 +1,21 @@
-//! Every database of one engine. Databases of a directory come and go while it runs.
+//! Every database of one engine. They come and go while it runs.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use futures::FutureExt as _;
 use lockkeeper_ltx::PageEncoding;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::alerts::Alerts;
 use super::database::{Command, Database};
+use super::directories::Directories;
 use super::holds::Holds;
 use super::shared::DatabaseShared;
-use super::status::{ControlState, Status};
+use super::status::{ConfigurationStatus, ControlState, DatabaseState, HeartbeatState, Status};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -20,8 +24,12 @@ use crate::{ErrorKind, Result, paths};
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
 const LONG_WORK_MAX: usize = 2;
+/// How often lag and health are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Commands that wait for a database task.
 const COMMANDS_MAX: usize = 16;
+/// Databases that left while not everything of them was durable, and are remembered for that.
+const LEFT_MAX: usize = 10_000;
 
 /// What all databases of one engine have in common.
 #[derive(Debug)]
@@ -37,9 +45,15 @@ pub(crate) struct Fleet {
     common: Common,
     long_work: Arc<Semaphore>,
     members: Mutex<Vec<Handle>>,
+    /// Databases that are no members any more and have something that is not durable.
+    left: Mutex<Vec<Handle>>,
     tasks: Mutex<JoinSet<()>>,
+    pub(super) directories: Directories,
     control: Mutex<ControlState>,
     alerts: Alerts,
+    heartbeat: Mutex<HeartbeatState>,
+    configuration: Mutex<ConfigurationStatus>,
+    closing: watch::Sender<bool>,
 }
 
 /// One database, seen from outside of its task.
@@ -48,6 +62,30 @@ pub(crate) struct Handle {
     pub(crate) path: PathBuf,
     pub(super) commands: mpsc::Sender<Command>,
     pub(crate) shared: Arc<DatabaseShared>,
+    pub(super) settings: Arc<DatabaseSettings>,
+    task: AbortHandle,
+    /// Its sender goes with the task.
+    ended: watch::Receiver<()>,
+}
+
+impl Handle {
+    /// Asks the task to send what is committed and to end; returns when it has ended.
+    pub(super) async fn end(&self) {
+        // A task that has ended needs no command.
+        let _ = self.commands.send(Command::Stop).await;
+        self.has_ended().await;
+    }
+
+    /// Ends the task without waiting for the replica. What is sealed stays in its local files.
+    pub(super) async fn abort(&self) {
+        self.task.abort();
+        self.has_ended().await;
+    }
+
+    async fn has_ended(&self) {
+        // Nothing is ever sent.
+        let _ = self.ended.clone().changed().await;
+    }
 }
 
 impl Fleet {
@@ -56,15 +94,31 @@ impl Fleet {
             common,
             long_work: Arc::new(Semaphore::new(LONG_WORK_MAX)),
             members: Mutex::default(),
+            left: Mutex::default(),
             tasks: Mutex::default(),
+            directories: Directories::default(),
             control: Mutex::default(),
             alerts: Alerts::default(),
+            heartbeat: Mutex::default(),
+            configuration: Mutex::new(ConfigurationStatus {
+                since: SystemTime::now(),
+                rejected: None,
+            }),
+            closing: watch::Sender::new(false),
         }
     }
 
     /// The databases at this moment.
     pub(crate) fn members(&self) -> Vec<Handle> {
         lock(&self.members).clone()
+    }
+
+    /// The databases whose commits somebody counts on: the members, and those that left with
+    /// something that is not durable.
+    pub(super) fn answerable(&self) -> Vec<Handle> {
+        let mut all = self.members();
+        all.extend(lock(&self.left).iter().cloned());
+        all
     }
 
     /// The database at `path`, or where the symbolic links of `path` lead.
@@ -87,9 +141,12 @@ impl Fleet {
                 .iter()
                 .map(|handle| handle.shared.status())
                 .collect(),
+            directories: self.directories.status(),
             policy: self.common.policy.stats(),
             control: lock(&self.control).clone(),
             alerts: self.alerts.shown(),
+            heartbeat: lock(&self.heartbeat).clone(),
+            configuration: lock(&self.configuration).clone(),
         }
     }
 
@@ -97,9 +154,27 @@ impl Fleet {
         *lock(&self.control) = state;
     }
 
+    pub(super) fn policy(&self) -> &Policy {
+        &self.common.policy
+    }
+
     /// Lets the policy tell people of what happens. Must be called within the runtime.
     pub(super) fn start_alerts(&self) {
         self.alerts.start(self.common.policy.clone());
+    }
+
+    /// Returns what it was before.
+    pub(super) fn set_heartbeat(&self, state: HeartbeatState) -> HeartbeatState {
+        std::mem::replace(&mut lock(&self.heartbeat), state)
+    }
+
+    /// Notes that another configuration is in force, or why it is not.
+    pub(super) fn set_configuration(&self, changed: std::result::Result<(), String>) {
+        let mut configuration = lock(&self.configuration);
+        if changed.is_ok() {
+            configuration.since = SystemTime::now();
+        }
+        configuration.rejected = changed.err();
     }
 
     /// Starts the task of one more database. Must be called within the runtime.
@@ -113,6 +188,9 @@ impl Fleet {
             // A disk that is not there yet is waited for.
             holds => holds.ok(),
         };
+        tracing::info!(
+            database = %settings.path.display(), replica = %settings.replica.open()?, "replicating"
+        );
         self.add_held(settings, holds)
     }
 
@@ -128,7 +206,7 @@ impl Fleet {
         let shared = DatabaseShared::new(path.clone(), replica.clone());
         let shared = Arc::new(shared.with_events(self.alerts.events()));
         let database = Database {
-            settings,
+            settings: settings.clone(),
             holds,
             ownership: None,
             replica,
@@ -138,26 +216,74 @@ impl Fleet {
             watcher: Arc::clone(&self.common.watcher),
             long_work: Arc::clone(&self.long_work),
         };
+        let (running, ended) = watch::channel(());
+        let task = {
+            let mut tasks = lock(&self.tasks);
+            // Those that have ended are kept until they are asked for.
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(watched(database, receiver, Arc::clone(&shared), running))
+        };
+        // Who begins with its local files again answers for them.
+        lock(&self.left).retain(|left| left.settings.meta_path() != settings.meta_path());
         lock(&self.members).push(Handle {
             path,
             commands,
             shared,
+            settings: Arc::new(settings),
+            task,
+            ended,
         });
-        lock(&self.tasks).spawn(database.run(receiver));
         Ok(())
     }
 
-    /// Ends the task of one database, after it sent what it can.
-    pub(super) async fn remove(&self, path: &Path) {
+    /// Takes a database out of the members. Its task goes on until it is told to end.
+    pub(super) fn part(&self, path: &Path) -> Option<Handle> {
         let handle = {
             let mut members = lock(&self.members);
-            let at = members.iter().position(|handle| handle.path == path);
-            at.map(|at| members.remove(at))
+            let at = members.iter().position(|handle| handle.path == path)?;
+            members.remove(at)
         };
-        if let Some(handle) = handle {
+        handle.shared.meter.gone();
+        let mut left = lock(&self.left);
+        left.retain(|handle| !handle.has_nothing_left());
+        if left.len() < LEFT_MAX {
+            left.push(handle.clone());
+        }
+        Some(handle)
+    }
+
+    /// Tells the task of one database to send what it can and to end.
+    pub(super) async fn remove(&self, path: &Path) {
+        if let Some(handle) = self.part(path) {
             // A task that has ended needs no command.
             let _ = handle.commands.send(Command::Stop).await;
         }
+    }
+
+    /// Emits what has to be looked at, for as long as it is polled.
+    pub(super) async fn measure(&self) {
+        loop {
+            for member in self.members() {
+                member.shared.meter.look(&member.shared.status());
+            }
+            tokio::time::sleep(MEASURE_EVERY).await;
+        }
+    }
+
+    /// Puts the databases into the order that `rank` gives them.
+    pub(super) fn sort_by(&self, rank: impl Fn(&DatabaseSettings) -> usize) {
+        lock(&self.members).sort_by_cached_key(|handle| rank(&handle.settings));
+    }
+
+    /// Who waits for a replica must give up now: everything ends.
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Returns when everything is about to end.
+    pub(super) async fn is_closing(&self) {
+        // The sender is here.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
     /// Ends every task, after each sent what is committed.
@@ -166,15 +292,36 @@ impl Fleet {
             let _ = handle.commands.send(Command::Stop).await;
         }
         let mut tasks = std::mem::take(&mut *lock(&self.tasks));
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the task of a database died");
-            }
-        }
+        while tasks.join_next().await.is_some() {}
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+impl Handle {
+    /// Whether the task has ended and everything is durable.
+    fn has_nothing_left(&self) -> bool {
+        let is_stopped = *self.shared.subscribe_state().borrow() == DatabaseState::Stopped;
+        is_stopped && self.shared.is_settled()
+    }
+}
+
+/// The task of a database. It must not die unnoticed: nothing would be captured any more, under a
+/// state that says otherwise.
+async fn watched(
+    database: Database,
+    commands: mpsc::Receiver<Command>,
+    shared: Arc<DatabaseShared>,
+    // Dropped after everything that the database holds.
+    _running: watch::Sender<()>,
+) {
+    let run = AssertUnwindSafe(database.run(commands)).catch_unwind();
+    if run.await.is_err() {
+        let why = "its task died, which is a bug in lockkeeper: start the process again";
+        tracing::error!(database = %shared.path().display(), "{why}");
+        shared.set_state(DatabaseState::Failing(why.into()));
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Lists stay whole when a holder panics: each is changed in one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,18 +2,24 @@
 
 mod absent;
 mod alerts;
+mod applied;
 mod attention;
+mod beside;
 mod catalogue;
 mod conditions;
 mod database;
+mod directories;
 mod directory;
 mod fleet;
 mod holds;
 mod merge;
+mod meter;
 mod ownership;
 mod places;
 mod proof;
+mod pulse;
 mod reconcile;
+mod reload;
 mod requests;
 mod resend;
 mod shared;
@@ -35,20 +41,22 @@ use std::time::Duration;
 
 use lockkeeper_ltx::Txid;
 use tokio::runtime;
-use tokio::sync::{oneshot, watch as signal};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, oneshot, watch as signal};
 
+use self::applied::Applied;
 pub(crate) use self::directory::find_in_directory;
 pub(crate) use self::fleet::{Common, Fleet, Handle};
+pub use self::meter::{METRICS, Metric, MetricKind};
+pub use self::reload::Reloaded;
 pub use self::status::{
-    Alert, ControlState, DatabaseState, DatabaseStatus, HeldPoint, LogHeld, Status, Verified,
+    Alert, ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
+    HeartbeatState, HeldPoint, LogHeld, Status, Verified,
 };
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
-use crate::configuration::Entry;
-use crate::control::{self, ControlSettings};
+use crate::configuration::{Configuration, Entry};
 use crate::logs::ReplicationLog;
 use crate::{Error, Result};
 
@@ -83,8 +91,16 @@ pub struct Lockkeeper {
     runtime: runtime::Handle,
     /// Dropped without a value, it ends the thread at once.
     stopping: signal::Sender<bool>,
+    end: Mutex<End>,
+    applied: Arc<Applied>,
+}
+
+/// How it is known that the thread has ended.
+#[derive(Debug)]
+struct End {
+    ended: oneshot::Receiver<()>,
+    /// `None` once it was waited for.
     thread: Option<std::thread::JoinHandle<()>>,
-    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Lockkeeper {
@@ -106,21 +122,20 @@ impl Lockkeeper {
             .map_err(|error| Error::unavailable("cannot start a runtime").with_source(error))?;
         let (stopping, stop) = signal::channel(false);
         let (ending, ended) = oneshot::channel();
-        let directories = match begin(entries, &fleet, &stop, &runtime) {
-            Ok(directories) => directories,
-            Err(error) => {
-                // Dropped, it would wait, which the thread of an asynchronous caller must not do.
-                runtime.shutdown_background();
-                return Err(error);
-            }
-        };
+        if let Err(error) = begin(&entries, &fleet, &runtime) {
+            // Dropped, it would wait, which the thread of an asynchronous caller must not do.
+            runtime.shutdown_background();
+            return Err(error);
+        }
         let handle = runtime.handle().clone();
         let members = Arc::clone(&fleet);
+        let applied = Arc::new(Applied::new(entries));
+        let changes = Arc::clone(&applied);
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
             .spawn(move || {
                 log.within(|| {
-                    runtime.block_on(run(members, directories, stop));
+                    runtime.block_on(run(members, changes, stop));
                     // Databases are free for others only now.
                     runtime.shutdown_timeout(RELEASE_TIMEOUT);
                 });
@@ -134,8 +149,11 @@ impl Lockkeeper {
             fleet,
             runtime: handle,
             stopping,
-            thread: Some(thread),
-            ended: Some(ended),
+            end: Mutex::new(End {
+                ended,
+                thread: Some(thread),
+            }),
+            applied,
         })
     }
 
@@ -244,15 +262,38 @@ impl Lockkeeper {
         self.fleet.status()
     }
 
-    /// Answers at a control socket for as long as replication runs; returns when it does, or when
-    /// the socket could not be made. Then replication goes on without it: the log and
-    /// [`Lockkeeper::status`] say why.
-    pub(crate) async fn listen(&self, settings: ControlSettings) {
-        let (made, ready) = oneshot::channel();
-        self.runtime
-            .spawn(control::run(settings, Arc::clone(&self.fleet), made));
-        // An error is a socket that was not made.
-        let _ = ready.await;
+    /// How long the configuration gives [`Lockkeeper::stop`].
+    #[must_use]
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.applied.shutdown_timeout()
+    }
+
+    /// Reads the configuration again from where the builder has it, and replicates what it names
+    /// from then on. Databases whose settings did not change are not touched; no transaction is
+    /// lost of those that are started again. How it logs stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`], or `Unavailable` if a new replica cannot be used. The configuration
+    /// before is in force then, and the status says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the wait; the change goes on.
+    pub async fn reload(&self, builder: &Builder) -> Result<Reloaded> {
+        let (builder, fleet) = (builder.clone(), Arc::clone(&self.fleet));
+        let applied = Arc::clone(&self.applied);
+        let change = async move { applied.reload(&fleet, builder).await };
+        let changed = self.runtime.spawn(change).await;
+        changed.map_err(|_| Error::unavailable("replication has stopped"))?
+    }
+
+    /// Begins with what a configuration wants beside its databases.
+    pub(crate) async fn begin_beside(&self, configuration: Configuration) {
+        let (fleet, applied) = (Arc::clone(&self.fleet), Arc::clone(&self.applied));
+        let begin = async move { applied.run_beside(&fleet, &configuration).await };
+        // An error is a runtime that ended already.
+        let _ = self.runtime.spawn(begin).await;
     }
 
     /// Seals and sends everything that is committed, then ends.
@@ -261,23 +302,33 @@ impl Lockkeeper {
     ///
     /// `Unavailable` if that took longer than `deadline`; the message names what is not durable.
     /// It is on the local disk, and is sent after the next start.
-    pub async fn stop(mut self, deadline: Duration) -> Result<()> {
-        let members = self.fleet.members();
+    pub async fn stop(self, deadline: Duration) -> Result<()> {
+        self.end(deadline).await
+    }
+
+    /// As [`Lockkeeper::stop`]; whoever else has a reference is answered that it has stopped.
+    pub(crate) async fn end(&self, deadline: Duration) -> Result<()> {
         self.stopping.send_replace(true);
-        if let Some(mut ended) = self.ended.take()
-            && tokio::time::timeout(deadline, &mut ended).await.is_err()
+        self.fleet.close();
+        let mut end = self.end.lock().await;
+        if end.thread.is_some()
+            && tokio::time::timeout(deadline, &mut end.ended)
+                .await
+                .is_err()
         {
-            let error = not_durable(&members, deadline);
+            let error = not_durable(&self.fleet.answerable(), deadline);
             // Whoever comes next must not find the databases in use.
-            drop(self.stopping);
-            let _ = tokio::time::timeout(RELEASE_TIMEOUT, ended).await;
+            self.stopping.send_replace(false);
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, &mut end.ended).await;
+            end.thread = None;
             return Err(error);
         }
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = end.thread.take() {
             thread
                 .join()
                 .map_err(|_| Error::internal("the replication thread panicked"))?;
         }
+        let members = self.fleet.answerable();
         if members.iter().all(|handle| handle.shared.is_settled()) {
             Ok(())
         } else {
@@ -287,42 +338,34 @@ impl Lockkeeper {
 }
 
 /// Makes the tasks, so that a caller sees every database as soon as replication was started.
-fn begin(
-    entries: Vec<Entry>,
-    fleet: &Arc<Fleet>,
-    stop: &signal::Receiver<bool>,
-    runtime: &runtime::Runtime,
-) -> Result<Vec<JoinHandle<()>>> {
+fn begin(entries: &[Entry], fleet: &Arc<Fleet>, runtime: &runtime::Runtime) -> Result<()> {
     let _context = runtime.enter();
     fleet.start_alerts();
-    let mut directories = Vec::new();
     for entry in entries {
-        match entry {
-            Entry::File(settings) => fleet.add(settings)?,
-            Entry::Directory(settings) => {
-                let task = directory::run(settings, Arc::clone(fleet), stop.clone());
-                directories.push(tokio::spawn(task));
-            }
+        if let Entry::File(settings) = entry {
+            fleet.add(settings.clone())?;
         }
     }
-    Ok(directories)
+    for entry in entries {
+        if let Entry::Directory(settings) = entry {
+            fleet.directories.add(settings.clone(), fleet);
+        }
+    }
+    Ok(())
 }
 
 /// Runs until told to stop, then until everything is sent; or until nobody is there to tell.
-async fn run(
-    fleet: Arc<Fleet>,
-    directories: Vec<JoinHandle<()>>,
-    mut stop: signal::Receiver<bool>,
-) {
+async fn run(fleet: Arc<Fleet>, applied: Arc<Applied>, mut stop: signal::Receiver<bool>) {
+    let measuring = Arc::clone(&fleet);
+    tokio::spawn(async move { measuring.measure().await });
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::warn!("replication was dropped without a stop: what is committed is not flushed");
         return;
     }
-    // Otherwise a directory could add a database that nobody stops.
     let sent = async {
-        for directory in directories {
-            let _ = directory.await;
-        }
+        // Otherwise a change or a directory could add a database that nobody stops.
+        let _changes = applied.hold().await;
+        fleet.directories.stop().await;
         fleet.stop().await;
     };
     tokio::select! {
@@ -339,6 +382,8 @@ fn not_durable(members: &[Handle], deadline: Duration) -> Error {
         .filter(|handle| !handle.shared.is_settled())
         .map(|handle| handle.shared.backlog())
         .collect();
+    let millis = deadline.as_nanos().div_ceil(1_000_000);
+    let deadline = Duration::from_millis(millis.try_into().unwrap_or(u64::MAX));
     Error::unavailable(format!(
         "stopped after {}, not durable: {}",
         humantime::format_duration(deadline),

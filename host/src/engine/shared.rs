@@ -1,6 +1,6 @@
 //! How the parts that work on one database tell each other how far they came.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::catalogue::Catalogue;
 use super::conditions::{Conditions, Events, message_of_marks, message_of_state};
+use super::meter::Meter;
 use super::requests::Requests;
 use super::spending::Spending;
 use super::status::{DatabaseState, DatabaseStatus, HeldPoint, LogHeld, Verified};
@@ -80,9 +81,10 @@ impl Marks {
 pub(crate) struct DatabaseShared {
     path: PathBuf,
     replica: Replica,
+    pub(super) meter: Meter,
     marks: Mutex<Marks>,
     wake: Arc<Notify>,
-    state: Mutex<DatabaseState>,
+    state: watch::Sender<DatabaseState>,
     catalogue: Mutex<Catalogue>,
     spooled: watch::Sender<Option<Txid>>,
     snapshot: watch::Sender<Option<Txid>>,
@@ -109,11 +111,12 @@ pub(crate) struct Durable {
 impl DatabaseShared {
     pub(crate) fn new(path: PathBuf, replica: Replica) -> Self {
         Self {
+            meter: Meter::new(&path),
             path,
             replica,
             marks: Mutex::default(),
             wake: Arc::default(),
-            state: Mutex::new(DatabaseState::Starting),
+            state: watch::Sender::new(DatabaseState::Starting),
             catalogue: Mutex::default(),
             spooled: watch::Sender::new(None),
             snapshot: watch::Sender::new(None),
@@ -169,6 +172,7 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
             marks.compare();
         }
+        self.meter.durable(durable);
         self.durable.send_modify(|known| known.txid = durable);
     }
 
@@ -182,6 +186,7 @@ impl DatabaseShared {
 
     /// A file was written to the replica and confirmed.
     pub(crate) fn added(&self, file: ReplicaFile) {
+        self.meter.sent(&file);
         if file.level == Level::SNAPSHOT {
             let last = Some(file.range().max());
             self.update(|marks| {
@@ -196,6 +201,7 @@ impl DatabaseShared {
     /// Files were deleted from the replica.
     pub(crate) fn removed(&self, gone: &[ReplicaFile]) {
         if !gone.is_empty() {
+            self.meter.deleted(gone.len());
             self.lock_catalogue().removed(gone);
         }
     }
@@ -263,6 +269,7 @@ impl DatabaseShared {
             marks.spooled = Some(txid);
             marks.waiting.sealed(txid, SystemTime::now());
         }
+        self.meter.sealed(txid);
         self.spooled.send_replace(Some(txid));
     }
 
@@ -275,10 +282,13 @@ impl DatabaseShared {
             marks.consecutive_failures = 0;
             marks.compare();
         }
+        self.meter.confirmed(latency);
+        self.meter.durable(Some(txid));
         self.durable.send_modify(|known| known.txid = Some(txid));
     }
 
     pub(crate) fn checkpointed(&self, held: Duration) {
+        self.meter.write_lock_held(held);
         let mut marks = self.lock();
         marks.write_lock_held_max = marks.write_lock_held_max.max(held);
     }
@@ -306,6 +316,7 @@ impl DatabaseShared {
     }
 
     pub(super) fn verification_ended(&self, outcome: Outcome) {
+        self.meter.verified(outcome.word());
         self.verification.send_replace(Some(outcome));
     }
 
@@ -339,23 +350,36 @@ impl DatabaseShared {
         self.fenced.send_replace(Some(why.to_owned()));
     }
 
+    /// The database file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What replication is doing, with each change.
+    pub(super) fn subscribe_state(&self) -> watch::Receiver<DatabaseState> {
+        self.state.subscribe()
+    }
+
     pub(crate) fn set_state(&self, state: DatabaseState) {
-        let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *now != state {
+        self.state.send_if_modified(|now| {
+            if *now == state {
+                return false;
+            }
             tracing::info!(database = %self.path.display(), ?state, "replication");
-            let changes = Conditions::of_state(&state).since(Conditions::of_state(&now));
+            let changes = Conditions::of_state(&state).since(Conditions::of_state(now));
             for (condition, begins) in changes {
                 let message = message_of_state(&state);
                 self.events.tell(&self.name(), condition, begins, message);
             }
             *now = state;
-        }
+            true
+        });
     }
 
     /// Whether everything that was sealed is durable, and capture did not fail.
     pub(crate) fn is_settled(&self) -> bool {
         let failing = matches!(
-            *self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            *self.state.borrow(),
             DatabaseState::Failing(_) | DatabaseState::Fenced { .. }
         );
         !failing && self.read(|marks| marks.durable == marks.spooled)
@@ -365,22 +389,23 @@ impl DatabaseShared {
     pub(crate) fn backlog(&self) -> String {
         let text = |txid: Option<Txid>| txid.map_or("none".to_owned(), |txid| txid.to_string());
         let (spooled, durable) = self.read(|marks| (marks.spooled, marks.durable));
-        let why = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        let why = match &*self.state.borrow() {
             DatabaseState::ReplicaFailing(why) | DatabaseState::Failing(why) => format!(": {why}"),
             DatabaseState::Fenced { owner, .. } => format!(": the replica belongs to {owner} now"),
             _ => String::new(),
         };
+        let next = durable.map_or(Some(Txid::FIRST), Txid::next);
         format!(
-            "{} (sealed to {}, durable to {}){why}",
+            "{} from TXID {} on (sealed to {}, durable to {}){why}",
             self.path.display(),
+            text(next),
             text(spooled),
             text(durable)
         )
     }
 
     pub(crate) fn status(&self) -> DatabaseStatus {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = state.clone();
+        let state = self.state.borrow().clone();
         let marks = self.lock();
         DatabaseStatus {
             path: self.path.clone(),

@@ -106,6 +106,42 @@ pub struct Verified {
 }
 
 impl DatabaseStatus {
+    /// What keeps commits of this database from being safe, or may soon.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        match &self.state {
+            DatabaseState::Starting | DatabaseState::Replicating => {}
+            DatabaseState::Absent => found.push("there is no such file".to_owned()),
+            DatabaseState::ReplicaFailing(why) => found.push(format!("the replica fails: {why}")),
+            DatabaseState::Failing(why) => found.push(why.clone()),
+            DatabaseState::Fenced { owner, .. } => {
+                found.push(format!("another writer has the replica: {owner}"));
+            }
+            DatabaseState::Stopped => found.push("it is not replicated any more".to_owned()),
+        }
+        if let Some(lost) = &self.lost {
+            found.push(format!(
+                "the replica has lost {lost}, and a snapshot is awaited"
+            ));
+        }
+        if let Some(why) = &self.verification_failed {
+            found.push(format!(
+                "the replica does not restore to the database: {why}"
+            ));
+        }
+        if let Some(why) = &self.deletion_paused {
+            found.push(format!("nothing is deleted from the replica: {why}"));
+        }
+        if let Some(held) = &self.log_held {
+            found.push(format!(
+                "a reader keeps the log from being emptied ({} bytes)",
+                held.bytes
+            ));
+        }
+        found
+    }
+
     /// The age of the oldest commit that is not durable: what would be lost with the machine now.
     /// Zero if there is none.
     #[must_use]
@@ -142,12 +178,83 @@ pub struct LogHeld {
 pub struct Status {
     /// One entry per database, in the order of the configuration.
     pub databases: Vec<DatabaseStatus>,
+    /// One entry per directory, in the order of the configuration.
+    pub directories: Vec<DirectoryStatus>,
     /// How the policy component has served.
     pub policy: PolicyStats,
     /// Whether operators can ask.
     pub control: ControlState,
     /// The last alerts, oldest first: what the policy made of what happened. At most 50.
     pub alerts: Vec<Alert>,
+    /// Whether somebody is told that all is well.
+    pub heartbeat: HeartbeatState,
+    /// The configuration that is in force.
+    pub configuration: ConfigurationStatus,
+}
+
+impl Status {
+    /// What keeps commits from being safe, or may soon; empty if nothing is known to. For people:
+    /// each names what it is about.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(why) = &self.configuration.rejected {
+            found.push(format!("the new configuration is not in force: {why}"));
+        }
+        for directory in &self.directories {
+            let path = directory.path.display();
+            found.extend(directory.error.iter().map(|why| format!("{path}: {why}")));
+        }
+        if self.databases.is_empty() && self.directories.is_empty() {
+            found.push("nothing is replicated".to_owned());
+        }
+        for database in &self.databases {
+            let path = database.path.display();
+            let problems = database.problems().into_iter();
+            found.extend(problems.map(|problem| format!("{path}: {problem}")));
+        }
+        found
+    }
+}
+
+/// The configuration that is in force.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConfigurationStatus {
+    /// Since when.
+    pub since: SystemTime,
+    /// Why the last attempt to change it failed: what was in force before still is.
+    pub rejected: Option<String>,
+}
+
+/// A directory that is looked through for databases.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DirectoryStatus {
+    /// The directory.
+    pub path: PathBuf,
+    /// How many databases it had when it was last looked through.
+    pub databases: usize,
+    /// Why it cannot be looked through, or not wholly; it is tried again. A database that came
+    /// meanwhile is not replicated.
+    pub error: Option<String>,
+}
+
+/// What became of the last heartbeat.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HeartbeatState {
+    /// The configuration does not ask for one.
+    #[default]
+    Off,
+    /// The first is not due.
+    Waiting,
+    /// It arrived, at this time.
+    Sent(SystemTime),
+    /// It was not sent, because not all is well; here is why.
+    Withheld(String),
+    /// It did not arrive, for this reason.
+    Failing(String),
 }
 
 /// Something that a person should read.

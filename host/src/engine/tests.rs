@@ -1,5 +1,6 @@
 //! The engine end to end, on real databases and a file replica.
 
+mod directories;
 pub(crate) mod hooked;
 mod ownership;
 
@@ -366,54 +367,6 @@ async fn a_lost_local_file_that_was_not_sent_is_made_up_for() {
     }
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 2);
-}
-
-#[tokio::test]
-async fn databases_of_a_watched_directory_come_and_go() {
-    let (dir, first) = fixture();
-    insert(&first);
-    std::fs::write(
-        dir.path().join("notes.db"),
-        "not a database, but named like one",
-    )
-    .unwrap();
-    let keeper = start_entry(Entry::Directory(DirectorySettings {
-        path: dir.path().to_owned(),
-        pattern: glob::Pattern::new("*.db").unwrap(),
-        recursive: true,
-        watch: true,
-        meta_path: None,
-        meta_dir: None,
-        database: settings(dir.path(), |_| {}),
-    }));
-    let until = |count| {
-        let keeper = &keeper;
-        async move {
-            while keeper.status().databases.len() != count {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    };
-    until(1).await;
-    std::fs::create_dir(dir.path().join("more")).unwrap();
-    let second = application(&dir.path().join("more"));
-    insert(&second);
-    insert(&second);
-    until(2).await;
-    while keeper.sync().await.is_err() {
-        tokio::task::yield_now().await;
-    }
-    for (relative, expected) in [("app.db", 1), ("more/app.db", 2)] {
-        let output = tempfile::tempdir().unwrap();
-        let path = output.path().join("restored.db");
-        let replica = Replica::file(dir.path().join("replica").join(relative)).unwrap();
-        restore(&replica, RestoreOptions::new(&path)).await.unwrap();
-        assert_eq!(rows(&path), expected, "{relative}");
-    }
-    drop(second);
-    std::fs::remove_dir_all(dir.path().join("more")).unwrap();
-    until(1).await;
-    keeper.stop(DEADLINE).await.unwrap();
 }
 
 #[tokio::test]

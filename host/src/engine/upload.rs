@@ -296,6 +296,7 @@ impl Uploads<'_> {
         self.shared.update(|marks| {
             marks.consecutive_failures = marks.consecutive_failures.saturating_add(1);
         });
+        self.shared.meter.failed();
         tracing::warn!(%error, "{what}; it is tried again");
         self.shared
             .set_state(DatabaseState::ReplicaFailing(error.to_string()));

@@ -52,6 +52,17 @@ pub(crate) enum Outcome {
     Unknown(String),
 }
 
+impl Outcome {
+    /// In one word.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Proven(_) => "proven",
+            Self::Failed(_) => "failed",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
 /// The verification of one replica.
 pub(super) struct Verification<'a> {
     pub(super) replica: &'a Replica,

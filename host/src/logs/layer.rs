@@ -63,3 +63,38 @@ impl<S: Subscriber> Layer<S> for QueueLayer {
         self.0.push(Record::from(event));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::mpsc::{channel, sync_channel};
+    use std::time::Duration;
+
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn who_logs_never_waits_for_room_in_the_queue() {
+        let (sender, unread) = sync_channel(1);
+        let queue = Arc::new(Queue::new(sender));
+        let (done, ended) = channel();
+        let pushing = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            for text in ["kept", "dropped", "dropped"] {
+                pushing.push(Record::new(
+                    Level::INFO,
+                    text.into(),
+                    &serde_json::Map::new(),
+                ));
+            }
+            done.send(()).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(queue.dropped(), 2);
+        queue.close();
+        let kept: Vec<Record> = unread.iter().collect();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].message, "kept");
+    }
+}

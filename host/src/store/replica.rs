@@ -62,6 +62,17 @@ pub struct Replica {
     layout: Layout,
 }
 
+/// Tests compare settings, which hold what they prepared.
+#[cfg(test)]
+impl PartialEq for Replica {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
+    }
+}
+
+#[cfg(test)]
+impl Eq for Replica {}
+
 impl Replica {
     /// A replica at the root of `store`.
     #[must_use]

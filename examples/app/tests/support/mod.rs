@@ -88,9 +88,15 @@ impl Folder {
     /// Starts the application and waits until it listens.
     pub(crate) fn start(&self) -> Running {
         let mut running = self.spawn(FLAGS);
-        let line = running.wait_for(LISTENING);
-        let (_, url) = line.split_once(LISTENING).expect("a URL");
-        url.clone_into(&mut running.url);
+        running.moved();
+        running
+    }
+
+    /// The same, at a port that its configuration names.
+    pub(crate) fn start_at_configured_address(&self) -> Running {
+        self.save("application", "[server]\naddr = '127.0.0.1:0'\n", "toml");
+        let mut running = self.spawn("-age-key age_key.txt -dbpath app.db");
+        running.moved();
         running
     }
 
@@ -121,9 +127,13 @@ impl Folder {
 
     /// The messages that a restore brings back, oldest first.
     pub(crate) fn restored(&self) -> Vec<String> {
+        self.restored_from("litestream-replicas")
+    }
+
+    pub(crate) fn restored_from(&self, replica: &str) -> Vec<String> {
         let output = tempfile::tempdir().expect("a folder");
         let path = output.path().join("restored.db");
-        let replica = Replica::file(self.path("litestream-replicas")).expect("a replica");
+        let replica = Replica::file(self.path(replica)).expect("a replica");
         tokio::runtime::Runtime::new()
             .expect("a runtime")
             .block_on(restore(&replica, RestoreOptions::new(&path)))
@@ -198,6 +208,13 @@ impl Running {
         stream.read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
         stream
+    }
+
+    /// Waits until it listens, where it did not before.
+    pub(crate) fn moved(&mut self) {
+        let line = self.wait_for(LISTENING);
+        let (_, url) = line.split_once(LISTENING).expect("a URL");
+        url.clone_into(&mut self.url);
     }
 
     /// Waits until everything is durable.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use lockkeeper::{DatabaseState, Lockkeeper};
+use lockkeeper::{Builder, Daemons, DatabaseState, Lockkeeper, PageEncoding, Replication, Signals};
 
 use crate::args::Globals;
 use crate::runtime::{self, Termination};
@@ -38,41 +38,41 @@ impl Replicate {
     pub(crate) fn run(self, globals: &Globals) -> Result<()> {
         let configuration = self.source.configuration(globals)?;
         runtime::log(configuration.logging(), self.log_level);
-        let deadline = configuration.shutdown_timeout();
-        let builder = Lockkeeper::builder()
+        let timeout = configuration.shutdown_timeout();
+        let encoding = if self.compat {
+            PageEncoding::Frame
+        } else {
+            PageEncoding::Block
+        };
+        let builder = self
+            .source
+            .builder(globals)?
             .log_to(tracing::dispatcher::get_default(Clone::clone))
-            .configuration(configuration)
-            .policy(self.source.policy())
             .restore_if_missing(self.restore_if_db_not_exists)
-            .page_encoding(if self.compat {
-                lockkeeper::PageEncoding::Frame
-            } else {
-                lockkeeper::PageEncoding::Block
-            });
+            .page_encoding(encoding);
         runtime::block_on(async {
-            let mut termination = Termination::listen()?;
-            let keeper = builder.start().await?;
-            for database in &keeper.status().databases {
-                tracing::info!(
-                    database = %database.path.display(), replica = %database.replica,
-                    "replicating"
-                );
-            }
             if self.once {
-                tokio::select! {
-                    done = self.once(&keeper) => done?,
-                    name = termination.recv() => bail!("ended by {name} before everything was sent"),
-                }
-            } else {
-                let name = termination.recv().await;
-                tracing::info!(signal = name, "stopping");
+                return self.run_once(builder, timeout).await;
             }
-            tokio::select! {
-                stopped = keeper.stop(deadline) => Ok(stopped?),
-                name = termination.recv() => bail!("ended by a second signal ({name}); what was not \
-                    sent yet is sent after the next start"),
-            }
+            let replication = Replication::new(builder);
+            let handle = replication.handle();
+            let timeout = move || handle.get().map_or(timeout, |it| it.shutdown_timeout());
+            let daemons = Daemons::new().with(replication).stop_within(timeout);
+            Ok(daemons.run(Signals::listen()?).await?)
         })
+    }
+
+    async fn run_once(&self, builder: Builder, timeout: Duration) -> Result<()> {
+        let mut termination = Termination::listen()?;
+        let work = async {
+            let keeper = builder.start().await?;
+            self.once(&keeper).await?;
+            Ok(keeper.stop(timeout).await?)
+        };
+        tokio::select! {
+            done = work => done,
+            name = termination.recv() => bail!("ended by {name} before everything was sent"),
+        }
     }
 }
 

@@ -87,6 +87,12 @@ impl Status {
             } = alert;
             eprintln!("Alert: {at} {database}: {severity}: {message}");
         }
+        for problem in report.iter().flat_map(|report| &report.problems) {
+            // What is wrong with a database was said.
+            if !all.iter().any(|known| known.is_named_in(problem)) {
+                eprintln!("Warning: {problem}");
+            }
+        }
         Ok(())
     }
 
@@ -147,6 +153,11 @@ impl Known {
             ));
         }
         running.error.clone()
+    }
+
+    fn is_named_in(&self, problem: &str) -> bool {
+        let path = self.database.path().display().to_string();
+        self.trouble().is_some() && problem.starts_with(&format!("{path}: "))
     }
 
     fn local_txid(&self) -> String {

@@ -20,7 +20,7 @@ const TIMESTAMP_KEY: &str = "litestreamtimestamp";
 const TIER: &str = "Hot";
 
 /// Where a replica is in Azure Blob Storage.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct AzurePlace {
     pub(crate) account: String,
     pub(crate) container: String,

@@ -13,7 +13,7 @@ use crate::store::{Layout, Replica};
 use crate::{Error, Result};
 
 /// Where a replica is in Google Cloud Storage.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct GcsPlace {
     pub(crate) bucket: String,
     pub(crate) path: String,

@@ -12,10 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::{self, connect};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
@@ -24,11 +23,11 @@ use object_store::client::{
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 
+use super::carried::Carried;
 use super::gate::{self, Gates};
 use super::requests::{Class, Counters};
-use super::tls;
+use crate::https::{self, Causes, Connections};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte of a request to the head of its answer; in between, a part of an upload is
 /// sent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -37,19 +36,23 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests at a time, of all databases: each takes a connection, and there may be ten thousand
 /// databases that want to begin at once.
 const REQUESTS_MAX: usize = 64;
-/// Open connections without a request, for each server.
-const IDLE_MAX: usize = 16;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest answer that is not an object: a page of a listing has a thousand names.
 const ANSWER_LEN_MAX: u64 = 16 << 20;
 /// The longest description of an error.
 const ERROR_LEN_MAX: u64 = 64 << 10;
 
-type Connections = legacy::Client<HttpsConnector<connect::HttpConnector>, HttpRequestBody>;
-
 /// The connections of a configuration, made when the first store wants them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connectivity(Arc<Mutex<Pools>>);
+
+/// Over which connections a store is reached makes no difference to where it is.
+impl PartialEq for Connectivity {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Connectivity {}
 
 #[derive(Debug, Default)]
 struct Pools {
@@ -75,7 +78,7 @@ impl Connectivity {
 /// Connections to servers.
 #[derive(Clone)]
 pub(super) struct Pool {
-    connections: Connections,
+    connections: Connections<HttpRequestBody>,
     /// Held until the head of an answer is there, and no longer: who reads one object while it
     /// writes another must not wait for itself.
     turns: Arc<Semaphore>,
@@ -84,22 +87,8 @@ pub(super) struct Pool {
 
 impl Pool {
     fn new(skip_verify: bool) -> crate::Result<Self> {
-        let mut tcp = connect::HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls::config(skip_verify)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let connections = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(connector);
         Ok(Self {
-            connections,
+            connections: https::connections(skip_verify)?,
             turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
             gates: Arc::default(),
         })
@@ -136,15 +125,17 @@ impl HttpService for Wire {
         if let Some((name, value)) = &self.header {
             request.headers_mut().insert(name, value.clone());
         }
+        let carried = Carried::of(&request);
         self.pool.gates.pass(&host).await;
         let turn = self.pool.turns.acquire().await;
-        let _turn = turn.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let turn = turn.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         self.counters.add(class);
         let answer = self.pool.connections.request(request);
         let answer = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(answer) => answer.map_err(failed)?,
             Err(late) => return Err(HttpError::new(HttpErrorKind::Timeout, late)),
         };
+        drop(turn);
         let (parts, body) = answer.into_parts();
         let is_pause = matches!(
             parts.status,
@@ -154,8 +145,12 @@ impl HttpService for Wire {
             tracing::info!(%host, ?pause, "the store asks for a pause");
             self.pool.gates.close(&host, pause);
         }
+        if !parts.status.is_success() {
+            let refusal = Bounded::new(body, ERROR_LEN_MAX).collect().await?;
+            let refusal = carried.remove_from(refusal.to_bytes());
+            return Ok(HttpResponse::from_parts(parts, refusal.into()));
+        }
         let len_max = match class {
-            _ if !parts.status.is_success() => ERROR_LEN_MAX,
             Class::Get => u64::MAX,
             _ => ANSWER_LEN_MAX,
         };
@@ -171,23 +166,6 @@ fn failed(error: legacy::Error) -> HttpError {
         HttpErrorKind::Interrupted
     };
     HttpError::new(kind, Causes::of(&error))
-}
-
-/// What went wrong and why: the errors of connections do not print their causes.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Causes(String);
-
-impl Causes {
-    fn of(error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
-        }
-        Self(text)
-    }
 }
 
 /// The body of an answer, which breaks off when it is too slow or too long.

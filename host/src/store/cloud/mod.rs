@@ -1,13 +1,13 @@
 //! Replicas in the buckets of a service, as a configuration describes them.
 
 mod azure;
+mod carried;
 mod environment;
 mod gate;
 mod gcs;
 mod http;
 mod requests;
 mod s3;
-mod tls;
 
 use std::time::Duration;
 

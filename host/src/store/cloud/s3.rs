@@ -20,7 +20,7 @@ const KEY_LEN: usize = 44;
 const KEY_FILE_LEN_MAX: u64 = 4096;
 
 /// Where a replica is in S3.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct S3Place {
     pub(crate) bucket: String,
     /// What comes before the level in every key, as Litestream takes it: as it stands, so that
@@ -29,7 +29,7 @@ pub(crate) struct S3Place {
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) force_path_style: Option<bool>,
-    pub(crate) access_key_id: Option<String>,
+    pub(crate) access_key_id: Option<Secret>,
     pub(crate) secret_access_key: Option<Secret>,
     pub(crate) takes_environment: bool,
     pub(crate) sign_payload: Option<bool>,
@@ -43,7 +43,7 @@ pub(crate) struct S3Place {
 }
 
 /// A key that the service encrypts with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Encryption {
     /// One that is sent with every request: 32 bytes in base64.
     Customer(Secret),
@@ -71,12 +71,15 @@ impl S3Place {
         let url = self.bucket_url(provider, endpoint.as_deref(), begins_with_slash);
         check_url("endpoint", &url)?;
         for (setting, text) in [
-            ("bucket", Some(&self.bucket)),
-            ("region", self.region.as_ref()),
-            ("access-key-id", self.access_key_id.as_ref()),
-            ("storage-class", self.storage_class.as_ref()),
+            ("bucket", Some(self.bucket.as_str())),
+            ("region", self.region.as_deref()),
+            (
+                "access-key-id",
+                self.access_key_id.as_ref().map(Secret::expose),
+            ),
+            ("storage-class", self.storage_class.as_deref()),
         ] {
-            check_word(setting, text.map_or("", String::as_str))?;
+            check_word(setting, text.unwrap_or_default())?;
         }
         let counters = Arc::default();
         let wire = Wire {
@@ -169,7 +172,7 @@ impl S3Place {
     fn with_credentials(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
         match (&self.access_key_id, &self.secret_access_key) {
             (Some(id), Some(key)) => Ok(builder
-                .with_access_key_id(id)
+                .with_access_key_id(id.expose())
                 .with_secret_access_key(key.expose())),
             (None, None) if self.takes_environment => {
                 let set = environment::set(&environment::AMAZON);
@@ -240,7 +243,7 @@ mod tests {
         S3Place {
             bucket: "b".into(),
             path: "p".into(),
-            access_key_id: Some("id".into()),
+            access_key_id: Some(Secret::new("id".into())),
             secret_access_key: Some(Secret::new("canary-key".into())),
             ..S3Place::default()
         }
