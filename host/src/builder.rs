@@ -4,15 +4,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_core::policy::{RestoreAction, RestoreFacts};
 pub use lockkeeper_ltx::PageEncoding;
+use tracing::Dispatch;
 
 use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
 use crate::configuration::{Configuration, Entry};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
+use crate::logs::ReplicationLog;
 use crate::policy::{Component, Policy, PolicySource, Severity};
-use crate::restore::{IntegrityCheck, RestoreOptions, plan_restore, restore};
+use crate::restore::{IntegrityCheck, RestoreOptions, RestorePlan, plan_restore, restore};
 use crate::settings::DatabaseSettings;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// The formats that a stored configuration may have.
 const FORMATS: [&str; 2] = ["yml", "yaml"];
@@ -26,6 +30,7 @@ pub struct Builder {
     policy: PolicySource,
     encoding: PageEncoding,
     restore_if_missing: bool,
+    log: Option<Dispatch>,
 }
 
 /// Where the configuration is.
@@ -104,6 +109,14 @@ impl Builder {
         self
     }
 
+    /// Sends the events of the replication itself to this subscriber, instead of to standard output
+    /// or where `logging:` of the configuration sends them. With
+    /// `tracing::dispatcher::get_default(Clone::clone)` they go where everything else goes.
+    pub fn log_to(mut self, subscriber: impl Into<Dispatch>) -> Self {
+        self.log = Some(subscriber.into());
+        self
+    }
+
     /// Reads and validates the configuration. [`Builder::start`] does it as well.
     ///
     /// # Errors
@@ -140,7 +153,11 @@ impl Builder {
                         path.display()
                     ))
                 })?;
-                Configuration::read(text, component, base)
+                let mut configuration = Configuration::read(text, component, base)?;
+                if let Some(warning) = entry.warning() {
+                    configuration.warn("unsealed", warning);
+                }
+                Ok(configuration)
             }
             Some(Source::Ready(configuration)) => Ok(configuration.clone()),
             None => Err(Error::invalid(
@@ -161,13 +178,23 @@ impl Builder {
         let configuration = self.read_with(&component)?;
         self.report(&configuration);
         let entries = self.entries(&configuration);
-        Self::restore_missing(entries.iter()).await?;
+        let policy = Policy::new(component);
+        Self::restore_missing(entries.iter(), &policy).await?;
         let common = Common {
-            policy: Policy::new(component),
+            policy,
             encoding: self.encoding,
             watcher: Arc::new(LogWatcher::new()),
         };
-        let keeper = Lockkeeper::spawn(entries, common)?;
+        let log = match self.log {
+            Some(subscriber) => ReplicationLog::given(subscriber),
+            None => ReplicationLog::configured(&configuration.logging),
+        };
+        let databases = entries.len();
+        let keeper = Lockkeeper::spawn(entries, common, log)?;
+        tracing::info!(
+            databases,
+            "replicating as the litestream configuration says"
+        );
         keeper.begin_beside(configuration).await;
         Ok(keeper)
     }
@@ -193,20 +220,24 @@ impl Builder {
     }
 
     /// Restores the database files that do not exist, where that is wanted.
-    pub(crate) async fn restore_missing(entries: impl Iterator<Item = &Entry>) -> Result<()> {
+    pub(crate) async fn restore_missing(
+        entries: impl Iterator<Item = &Entry>,
+        policy: &Policy,
+    ) -> Result<()> {
         for entry in entries {
             if let Entry::File(settings) = entry
                 && settings.restore_if_missing
             {
-                restore_missing(settings).await?;
+                restore_missing(settings, policy).await?;
             }
         }
         Ok(())
     }
 }
 
-/// Restores a database that does not exist. One that has no backup yet is left to the application.
-async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
+/// Restores a database that does not exist, if the policy agrees. One that has no backup yet is
+/// left to the application.
+async fn restore_missing(settings: &DatabaseSettings, policy: &Policy) -> Result<()> {
     if settings.path.exists() {
         return Ok(());
     }
@@ -215,7 +246,7 @@ async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
         integrity_check: IntegrityCheck::Quick,
         ..RestoreOptions::new(&settings.path)
     };
-    match plan_restore(&replica, options.target).await {
+    let planned = match plan_restore(&replica, options.target).await {
         Err(error) if error.kind() == ErrorKind::Invalid => {
             tracing::info!(
                 database = %settings.path.display(), %replica,
@@ -225,10 +256,47 @@ async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
         }
         planned => planned?,
     };
+    approve(settings, policy, &planned).await?;
     let restored = restore(&replica, options).await?;
     tracing::info!(
         database = %settings.path.display(), %replica, txid = %restored.txid,
         "restored the missing database"
     );
     Ok(())
+}
+
+/// # Errors
+///
+/// `Invalid` if the policy does not agree: an empty database in the place of the one that has a
+/// backup would be replicated over it.
+async fn approve(
+    settings: &DatabaseSettings,
+    policy: &Policy,
+    planned: &RestorePlan,
+) -> Result<()> {
+    let name = settings.path.file_name().unwrap_or_default();
+    let newest = match planned {
+        RestorePlan::Ltx(plan) => plan.files().last(),
+        // Its format numbers no transactions.
+        RestorePlan::Generation(_) => None,
+    };
+    let facts = RestoreFacts {
+        now_ms: u64::try_from(clock::now_ms()).unwrap_or(0),
+        action: RestoreAction::RestoreMissing,
+        database: name.to_string_lossy().into_owned(),
+        newest_txid: newest.map_or(0, |file| file.range().max().get()),
+        newest_created_ms: newest.map(ReplicaFile::created_unix_ms),
+        ..RestoreFacts::default()
+    };
+    let policy = policy.clone();
+    let asked = tokio::task::spawn_blocking(move || policy.approve_restore(&facts)).await;
+    let approved = asked.map_err(|error| {
+        Error::internal("the policy was not asked about a restore").with_source(error)
+    })?;
+    approved.map_err(|reason| {
+        Error::invalid(format!(
+            "the policy does not let the missing database {} be restored: {reason}",
+            settings.path.display()
+        ))
+    })
 }

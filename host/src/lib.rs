@@ -45,6 +45,7 @@ mod heartbeat;
 mod https;
 mod local;
 mod lock;
+pub mod logs;
 mod paths;
 pub mod policy;
 pub mod restore;
@@ -60,9 +61,9 @@ pub use daemon::{
     StopOrder,
 };
 pub use engine::{
-    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
-    HeartbeatState, Lockkeeper, LogHeld, METRICS, Metric, MetricKind, Reloaded, Status, Synced,
-    Verified,
+    Alert, ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
+    HeartbeatState, HeldPoint, Lockkeeper, LogHeld, METRICS, Metric, MetricKind, Reloaded, Status,
+    Synced, Verified,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};

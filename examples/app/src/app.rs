@@ -20,6 +20,8 @@ use crate::web::Web;
 pub(crate) async fn run(options: Options) -> Result<()> {
     let signals = Signals::listen()?;
     let identities = || KeyFile::read(&options.age_key, KeyFileCheck::Strict);
+    // Ends last, so that it has the last words of everything else.
+    let _log = logging::start(&options.dbpath, &identities()?)?;
     // First, and open to the end: SQLite tidies its log away when the last connection closes.
     let guest_book = GuestBook::open(&options.dbpath)?;
     let settings = Settings::load(&options.dbpath, &identities()?)?;
@@ -29,7 +31,6 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
     let builder = Lockkeeper::builder().config_store(&options.dbpath, identities()?);
     let configuration = builder.read()?;
-    logging::start(configuration.logging());
     if let Err(error) = configuration.replica_of(&options.dbpath) {
         tracing::warn!("what this application writes is not replicated: {error}");
     }

@@ -12,7 +12,7 @@ use crate::control::ControlSettings;
 use crate::heartbeat::HeartbeatSettings;
 use crate::local::LocalDatabase;
 use crate::paths;
-use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan};
+use crate::policy::{Component, DatabasePlan, Diagnostic, Plan, ReplicaPlan, Severity};
 use crate::secret::Secret;
 use crate::settings::{DatabaseSettings, DirectorySettings, LifeSettings, ReplicaSettings};
 use crate::store::Replica;
@@ -44,7 +44,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Configuration {
     pub(crate) databases: Vec<Entry>,
-    logging: Logging,
+    pub(crate) logging: Logging,
     shutdown_timeout: Duration,
     control: Option<ControlSettings>,
     heartbeat: Option<HeartbeatSettings>,
@@ -134,6 +134,18 @@ impl Configuration {
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// Adds a warning about where it comes from.
+    pub(crate) fn warn(&mut self, code: &str, message: String) {
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            code: code.into(),
+            path: String::new(),
+            position: None,
+            message,
+            help: None,
+        });
     }
 
     /// How it wants replication to log.

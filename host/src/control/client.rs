@@ -9,11 +9,14 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer};
+use super::{
+    Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer, VerifyRequest,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of an answer: the status of as many databases as one engine takes.
@@ -98,15 +101,25 @@ impl Client {
     ///
     /// As [`Client::info`].
     pub async fn sync(&self, request: &SyncRequest) -> Result<SyncAnswer> {
+        self.post("/sync", request).await
+    }
+
+    /// Has the replica of a database restored and compared with it. Litestream does not answer it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`]; a replica that does not restore to its database is no error.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<VerifyAnswer> {
+        self.post("/verify", request).await
+    }
+
+    /// Asks for what may take as long as the request says.
+    async fn post<T: DeserializeOwned>(&self, target: &str, request: &impl Serialize) -> Result<T> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Error::internal("a request has no JSON").with_source(error))?;
-        let request = Request::post("/sync").header(CONTENT_TYPE, "application/json");
-        self.ask(
-            request,
-            body.into(),
-            self.timeout.saturating_add(SYNC_GRACE),
-        )
-        .await
+        let request = Request::post(target).header(CONTENT_TYPE, "application/json");
+        let deadline = self.timeout.saturating_add(SYNC_GRACE);
+        self.ask(request, body.into(), deadline).await
     }
 
     async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T> {

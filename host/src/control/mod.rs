@@ -10,6 +10,7 @@
 //! | `GET /status` | [`Report`]; Litestream does not have it |
 //! | `GET /txid?path=DB` | [`TxidAnswer`] |
 //! | `POST /sync` with a [`SyncRequest`] | [`SyncAnswer`] |
+//! | `POST /verify` with a [`VerifyRequest`] | [`VerifyAnswer`]; Litestream does not have it |
 //!
 //! A failure is a status above 299 with a [`Failure`]: 400 for a request that makes no sense, 404
 //! for a database that is not replicated, 405 for another method, 409 for a database whose
@@ -26,11 +27,11 @@ pub use client::Client;
 pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{
-    DatabaseReport, Failure, Info, List, Listed, PolicyReport, Report, SyncAnswer, SyncRequest,
-    TxidAnswer,
+    AlertReport, DatabaseReport, Failure, HeldReport, Info, List, Listed, PolicyReport, Report,
+    SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer, VerifyRequest,
 };
 
-/// The longest a sync is waited for, in seconds, and how long unless it is said.
+/// The longest a sync or a verification is waited for, in seconds, and how long unless it is said.
 pub const SYNC_SECONDS_MAX: u64 = 60 * 60;
 const SYNC_SECONDS_DEFAULT: u64 = 30;
 

@@ -58,7 +58,7 @@ impl Applied {
         builder.report(&configuration);
         let wanted = builder.entries(&configuration);
         let new = wanted.iter().filter(|entry| !entries.contains(entry));
-        Builder::restore_missing(new).await?;
+        Builder::restore_missing(new, fleet.policy()).await?;
         let changed = reload::change(fleet, entries, &wanted).await?;
         *entries = wanted;
         self.run_beside(fleet, &configuration).await;

@@ -10,6 +10,7 @@ use lockkeeper_ltx::PageEncoding;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::alerts::Alerts;
 use super::database::{Command, Database};
 use super::directories::Directories;
 use super::holds::Holds;
@@ -52,6 +53,7 @@ pub(crate) struct Fleet {
     heartbeat: Mutex<HeartbeatState>,
     configuration: Mutex<ConfigurationStatus>,
     closing: watch::Sender<bool>,
+    alerts: Alerts,
 }
 
 /// One database, seen from outside of its task.
@@ -102,6 +104,7 @@ impl Fleet {
                 rejected: None,
             }),
             closing: watch::Sender::new(false),
+            alerts: Alerts::default(),
         }
     }
 
@@ -143,11 +146,17 @@ impl Fleet {
             control: lock(&self.control).clone(),
             heartbeat: lock(&self.heartbeat).clone(),
             configuration: lock(&self.configuration).clone(),
+            alerts: self.alerts.shown(),
         }
     }
 
     pub(crate) fn set_control(&self, state: ControlState) {
         *lock(&self.control) = state;
+    }
+
+    /// What decides.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.common.policy
     }
 
     /// Returns what it was before.
@@ -162,6 +171,11 @@ impl Fleet {
             configuration.since = SystemTime::now();
         }
         configuration.rejected = changed.err();
+    }
+
+    /// Lets the policy tell people of what happens. Must be called within the runtime.
+    pub(super) fn start_alerts(&self) {
+        self.alerts.start(self.common.policy.clone());
     }
 
     /// Starts the task of one more database. Must be called within the runtime.
@@ -190,7 +204,8 @@ impl Fleet {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
-        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.clone()));
+        let shared = DatabaseShared::new(path.clone(), replica.clone());
+        let shared = Arc::new(shared.with_events(self.alerts.events()));
         let database = Database {
             settings: settings.clone(),
             holds,

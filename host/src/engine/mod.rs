@@ -1,9 +1,12 @@
 //! Drives the replication of every database of one configuration.
 
 mod absent;
+mod alerts;
 mod applied;
+mod attention;
 mod beside;
 mod catalogue;
+mod conditions;
 mod database;
 mod directories;
 mod directory;
@@ -13,12 +16,14 @@ mod merge;
 mod meter;
 mod ownership;
 mod places;
+mod proof;
 mod pulse;
 mod reconcile;
 mod reload;
 mod requests;
 mod resend;
 mod shared;
+mod spending;
 mod status;
 mod sync;
 mod takeover;
@@ -44,15 +49,15 @@ pub(crate) use self::fleet::{Common, Fleet, Handle};
 pub use self::meter::{METRICS, Metric, MetricKind};
 pub use self::reload::Reloaded;
 pub use self::status::{
-    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
-    HeartbeatState, LogHeld, Status, Verified,
+    Alert, ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
+    HeartbeatState, HeldPoint, LogHeld, Status, Verified,
 };
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;
-use self::verification::Outcome;
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
 use crate::configuration::{Configuration, Entry};
+use crate::logs::ReplicationLog;
 use crate::{Error, Result};
 
 /// Threads for work that blocks, shared by all databases.
@@ -105,9 +110,11 @@ impl Lockkeeper {
     }
 
     /// Starts replication of what the entries name.
-    pub(crate) fn spawn(entries: Vec<Entry>, common: Common) -> Result<Self> {
+    pub(crate) fn spawn(entries: Vec<Entry>, common: Common, log: ReplicationLog) -> Result<Self> {
         let fleet = Arc::new(Fleet::new(common));
-        let runtime = runtime::Builder::new_current_thread()
+        let mut runtime = runtime::Builder::new_current_thread();
+        log.enter_threads(&mut runtime);
+        let runtime = runtime
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("lockkeeper-io")
@@ -127,9 +134,13 @@ impl Lockkeeper {
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
             .spawn(move || {
-                runtime.block_on(run(members, changes, stop));
-                // Databases are free for others only now.
-                runtime.shutdown_timeout(RELEASE_TIMEOUT);
+                log.within(|| {
+                    runtime.block_on(run(members, changes, stop));
+                    // Databases are free for others only now.
+                    runtime.shutdown_timeout(RELEASE_TIMEOUT);
+                });
+                // Its last lines are written when it goes.
+                drop(log);
                 // A handle that was dropped does not listen.
                 let _ = ending.send(());
             })
@@ -236,34 +247,7 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn verify(&self, database: impl AsRef<Path>) -> Result<Verified> {
-        let handle = self.find(database.as_ref())?;
-        let shared = Arc::clone(&handle.shared);
-        let path = handle.path.clone();
-        let synced = handle.sync(Until::Durable).await?;
-        let mut outcomes = shared.ask_for_verification();
-        loop {
-            let ended = || Error::unavailable("replication has stopped");
-            outcomes.changed().await.map_err(|_| ended())?;
-            let outcome = outcomes.borrow_and_update().clone();
-            match outcome {
-                // One that was under way may have begun before the last commits.
-                Some(Outcome::Proven(it)) if Some(it.txid) < synced.spooled => {}
-                Some(Outcome::Proven(verified)) => return Ok(verified),
-                Some(Outcome::Failed(why)) => {
-                    return Err(Error::corrupt(format!(
-                        "the replica of {} does not restore to it: {why}",
-                        path.display()
-                    )));
-                }
-                Some(Outcome::Unknown(why)) => {
-                    return Err(Error::unavailable(format!(
-                        "the replica of {} was not verified: {why}",
-                        path.display()
-                    )));
-                }
-                None => {}
-            }
-        }
+        self.find(database.as_ref())?.verify().await
     }
 
     fn find(&self, path: &Path) -> Result<Handle> {
@@ -356,6 +340,7 @@ impl Lockkeeper {
 /// Makes the tasks, so that a caller sees every database as soon as replication was started.
 fn begin(entries: &[Entry], fleet: &Arc<Fleet>, runtime: &runtime::Runtime) -> Result<()> {
     let _context = runtime.enter();
+    fleet.start_alerts();
     for entry in entries {
         if let Entry::File(settings) = entry {
             fleet.add(settings.clone())?;

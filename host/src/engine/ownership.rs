@@ -9,12 +9,15 @@ use bytes::Bytes;
 use lockkeeper_core::ownership::{
     Claim, MARKER_KEY, Marker, MarkerError, Verdict, Writer, claim, next_head, verdict,
 };
+use lockkeeper_core::policy::{RestoreAction, RestoreFacts};
 use lockkeeper_ltx::Txid;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::database::blocking;
 use super::shared::DatabaseShared;
 use super::status::DatabaseState;
+use crate::policy::Policy;
 use crate::store::{Expected, Replica, Version};
 use crate::{Error, ErrorKind, Result, clock};
 
@@ -23,8 +26,10 @@ use crate::{Error, ErrorKind, Result, clock};
 const NOTE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long to wait after a confirmation, so that a burst is noted once, at its end.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Work that others could undo is not begun on an older proof of ownership.
-const PROOF_AGE_MAX: Duration = Duration::from_secs(30);
+/// Nothing is sent, merged or deleted on an older proof of ownership: by then another owner may
+/// have deleted its own file of the number that is sent next. Longer than [`NOTE_INTERVAL`], so
+/// that a busy database, which proves it with each note, is not asked more often.
+const PROOF_AGE_MAX: Duration = Duration::from_secs(60);
 /// How long the last write of the head may keep the end waiting.
 const LAST_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a write is tried against others who write at the same moment.
@@ -35,6 +40,7 @@ pub(super) struct Ownership {
     replica: Replica,
     writer: Writer,
     shared: Arc<DatabaseShared>,
+    policy: Policy,
     state: Mutex<State>,
 }
 
@@ -50,14 +56,22 @@ struct Held {
     marker: Marker,
     version: Version,
     proven: Instant,
+    /// The same on the wall clock, which goes on while the machine sleeps.
+    proven_ms: i64,
 }
 
 impl Ownership {
-    pub(super) fn new(replica: Replica, writer: Writer, shared: Arc<DatabaseShared>) -> Self {
+    pub(super) fn new(
+        replica: Replica,
+        writer: Writer,
+        shared: Arc<DatabaseShared>,
+        policy: Policy,
+    ) -> Self {
         Self {
             replica,
             writer,
             shared,
+            policy,
             state: Mutex::default(),
         }
     }
@@ -67,13 +81,17 @@ impl Ownership {
     ///
     /// # Errors
     ///
-    /// If the replica does not answer, or a newer version of lockkeeper wrote there.
+    /// If the replica does not answer, a newer version of lockkeeper wrote there, or the policy
+    /// protects another writer.
     pub(super) async fn claim(&self) -> Result<Option<Txid>> {
         let mut state = self.state.lock().await;
         for _ in 0..WRITE_TRIES {
             let (found, version) = self.read().await?;
             let epoch_seen = state.epoch();
             let (kind, marker) = claim(found.as_ref(), &self.writer, epoch_seen, now_ms());
+            if let (Claim::TakeOver, Some(found)) = (kind, &found) {
+                self.approve_take_over(found).await?;
+            }
             let expected = version.as_ref().map_or(Expected::Absent, Expected::Version);
             let Some(held) = self.write(&marker, expected).await? else {
                 continue;
@@ -88,6 +106,28 @@ impl Ownership {
             return Ok(marker.head());
         }
         Err(self.contended())
+    }
+
+    async fn approve_take_over(&self, found: &Marker) -> Result<()> {
+        let facts = RestoreFacts {
+            now_ms: now_ms(),
+            action: RestoreAction::TakeOver,
+            database: self.shared.name(),
+            newest_txid: found.head().map_or(0, Txid::get),
+            newest_created_ms: None,
+            other_database: Some(found.database()),
+            other_seen_ms: Some(found.updated_ms()),
+        };
+        let policy = self.policy.clone();
+        let approved = blocking(move || Ok(policy.approve_restore(&facts))).await?;
+        approved.map_err(|reason| {
+            Error::unavailable(format!(
+                "the policy does not let {} be taken over from {} of {}: {reason}",
+                self.replica,
+                found.database(),
+                found.owner()
+            ))
+        })
     }
 
     /// The local files now go on where the replica ends. If the head is lost, files are numbered
@@ -111,8 +151,10 @@ impl Ownership {
     /// As [`Self::check`], unless it was proven a short while ago.
     pub(super) async fn check_if_old(&self) -> Result<()> {
         let mut state = self.state.lock().await;
-        let held = state.held.as_ref();
-        if held.is_some_and(|held| held.proven.elapsed() < PROOF_AGE_MAX) {
+        let is_fresh = state.held.as_ref().is_some_and(Held::is_fresh);
+        #[cfg(test)]
+        let is_fresh = is_fresh && !self.shared.is_proof_old();
+        if is_fresh {
             return Ok(());
         }
         self.prove(&mut state).await
@@ -275,7 +317,13 @@ impl Held {
             marker,
             version,
             proven: Instant::now(),
+            proven_ms: clock::now_ms(),
         }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let slept_ms = clock::now_ms().abs_diff(self.proven_ms);
+        self.proven.elapsed().max(Duration::from_millis(slept_ms)) < PROOF_AGE_MAX
     }
 }
 

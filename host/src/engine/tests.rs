@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod bounds;
+mod decisions;
 
 use crate::policy::Policy;
 use crate::policy::testing::Guest;
@@ -55,7 +56,7 @@ fn start_entry(entry: Entry) -> Lockkeeper {
 
 fn start_with(policy: Policy, entry: Entry) -> Lockkeeper {
     let common = Common { policy, ..common() };
-    Lockkeeper::spawn(vec![entry], common).unwrap()
+    Lockkeeper::spawn(vec![entry], common, ReplicationLog::current()).unwrap()
 }
 
 fn common() -> Common {
@@ -145,7 +146,12 @@ async fn start_unheard(dir: &Path) -> Lockkeeper {
         watcher: Arc::clone(&watcher),
         ..common()
     };
-    let keeper = Lockkeeper::spawn(vec![Entry::File(settings)], common).unwrap();
+    let keeper = Lockkeeper::spawn(
+        vec![Entry::File(settings)],
+        common,
+        ReplicationLog::current(),
+    )
+    .unwrap();
     keeper.snapshot(dir.join("app.db")).await.unwrap();
     watcher.forget_everybody();
     keeper
@@ -181,6 +187,31 @@ async fn a_commit_that_nobody_told_of_is_found() {
     }
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 3);
+}
+
+#[tokio::test]
+async fn a_commit_that_comes_while_another_is_sealed_is_sent() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |settings| {
+        settings.replica.sync_interval = Duration::from_millis(5);
+        // No tick finds it.
+        settings.monitor_interval = Duration::from_secs(3600);
+    });
+    keeper.snapshot(dir.path().join("app.db")).await.unwrap();
+    for round in 1..=40_u32 {
+        insert(&app);
+        // Into every part of the turn that seals the first.
+        tokio::time::sleep(Duration::from_micros(100) * (round % 20)).await;
+        insert(&app);
+        let sent = async {
+            while restored_rows(dir.path()).await != 2 * i64::from(round) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let sent = tokio::time::timeout(DEADLINE, sent).await;
+        sent.expect("both are sent");
+    }
+    keeper.stop(DEADLINE).await.unwrap();
 }
 
 #[tokio::test]
@@ -354,14 +385,18 @@ async fn replication_goes_on_under_a_policy_that_never_answers() {
         keeper.sync().await.unwrap();
         assert_eq!(restored_rows(dir.path()).await, expected);
     }
-    // The first snapshot comes although nobody proposed it.
+    // The first snapshot comes although nobody proposed it, and the policy is given up.
     let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
-    while keeper.status().databases[0].snapshot.is_none() {
-        insert(&app);
-        tokio::time::timeout(DEADLINE, durable.changed()).await.ok();
-    }
-    let stats = keeper.status().policy;
-    assert!(stats.set_aside, "{stats:?}");
+    let both = async {
+        let is_done =
+            |status: &Status| status.databases[0].snapshot.is_some() && status.policy.set_aside;
+        while !is_done(&keeper.status()) {
+            insert(&app);
+            durable.changed().await.unwrap();
+        }
+    };
+    let both = tokio::time::timeout(DEADLINE, both).await;
+    both.unwrap_or_else(|_| panic!("{:?}", keeper.status()));
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(
         restored_rows(dir.path()).await,
@@ -494,7 +529,8 @@ async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
     let merges = crate::policy::Policy::built_in().plan_compaction(&facts);
     let meta = dir.path().join(".app.db-litestream");
     let spool = Arc::new(crate::spool::Spool::open(&meta).unwrap());
-    let merged = super::merge::run(&replica, &spool, &merges[0], PageEncoding::Block).await;
+    let merged =
+        super::merge::run(&replica, &spool, &merges.accepted[0], PageEncoding::Block).await;
     assert!(merged.is_err(), "{merged:?}");
     assert!(
         replica
@@ -524,7 +560,8 @@ async fn a_merge_that_cannot_be_written_says_what_the_store_said() {
     let merges = crate::policy::Policy::built_in().plan_compaction(&facts);
     let meta = dir.path().join(".app.db-litestream");
     let spool = Arc::new(crate::spool::Spool::open(&meta).unwrap());
-    let merged = super::merge::run(&replica, &spool, &merges[0], PageEncoding::Block).await;
+    let merged =
+        super::merge::run(&replica, &spool, &merges.accepted[0], PageEncoding::Block).await;
     let error = merged.unwrap_err().to_string();
     assert!(error.contains("cannot write ltx/1/"), "{error}");
 }
@@ -544,7 +581,7 @@ async fn a_replica_that_cannot_be_opened_is_an_error_of_the_start() {
         encoding: PageEncoding::Block,
         watcher: Arc::new(LogWatcher::new()),
     };
-    let error = Lockkeeper::spawn(entries.into(), common).unwrap_err();
+    let error = Lockkeeper::spawn(entries.into(), common, ReplicationLog::current()).unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");
 }
 

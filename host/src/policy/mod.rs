@@ -7,7 +7,7 @@
 //! `lockkeeper_core`.
 
 mod component;
-mod convert;
+mod contract;
 mod decide;
 mod failure;
 mod journal;
@@ -15,16 +15,16 @@ mod limiter;
 mod outside;
 mod plan;
 mod rate;
+mod record;
 mod sandbox;
 mod source;
 mod strikes;
-mod world;
 
 pub use component::{Component, Validation};
 pub(crate) use decide::Policy;
-pub use decide::PolicyStats;
 pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Setting, Value};
 pub use plan::{Diagnostic, Position, Severity};
+pub use record::{PolicyStats, Refusal};
 pub use source::{COMPONENT_BYTES_MAX, PolicySource};
 
 #[cfg(test)]

@@ -8,6 +8,14 @@ pub(super) const STRIKES_MAX: u32 = 3;
 /// somebody reads the alarm.
 pub(super) const SET_ASIDE: Duration = Duration::from_secs(60);
 
+/// What the calls of a component may take together in a [`WINDOW`]: three in a hundred of what one
+/// thread does.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(60);
+/// Calls that are as quick as this on average are not too slow, however many databases there are to
+/// ask about.
+const QUICK: Duration = Duration::from_millis(1);
+
 /// The kinds of decision. Each counts for itself: one that always fails must not hide behind
 /// another that works.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,10 +26,13 @@ pub(super) enum Decision {
     Verification,
     Compaction,
     Retention,
+    Holds,
+    Restore,
+    Event,
 }
 
 impl Decision {
-    pub(super) const COUNT: usize = 6;
+    pub(super) const COUNT: usize = 9;
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -31,6 +42,9 @@ impl Decision {
             Self::Verification => "plan-verification",
             Self::Compaction => "plan-compaction",
             Self::Retention => "plan-retention",
+            Self::Holds => "plan-holds",
+            Self::Restore => "approve-restore",
+            Self::Event => "on-event",
         }
     }
 }
@@ -41,6 +55,15 @@ pub(super) struct Strikes {
     /// In a row, by decision.
     failures: [u32; Decision::COUNT],
     set_aside_until: Option<Instant>,
+    window: Window,
+}
+
+/// What the calls of a component took in a [`WINDOW`].
+#[derive(Debug, Default)]
+struct Window {
+    start: Option<Instant>,
+    calls: u32,
+    time: Duration,
 }
 
 impl Strikes {
@@ -54,11 +77,18 @@ impl Strikes {
         self.set_aside_until.is_some()
     }
 
-    /// Records an answer. Returns whether this ends a time of being set aside.
-    pub(super) fn answered(&mut self, decision: Decision) -> bool {
+    /// How long until a component that was set aside is asked again.
+    pub(super) fn asked_again_in(&self, now: Instant) -> Option<Duration> {
+        let until = self.set_aside_until?;
+        Some(until.saturating_duration_since(now))
+    }
+
+    /// Records an answer. Returns whether this ends a time of being set aside; an answer that was
+    /// under way, or too long on its way, does not.
+    pub(super) fn answered(&mut self, decision: Decision, now: Instant) -> bool {
         *self.count(decision) = 0;
         let is_clean = self.failures.iter().all(|&count| count < STRIKES_MAX);
-        is_clean && self.set_aside_until.take().is_some()
+        is_clean && self.may_ask(now) && self.set_aside_until.take().is_some()
     }
 
     /// Records a failure. Returns whether the component is set aside for it; one that was before
@@ -74,6 +104,26 @@ impl Strikes {
         is_struck
     }
 
+    /// Records how long a call took. Returns whether the component is set aside for it.
+    pub(super) fn took(&mut self, time: Duration, now: Instant) -> bool {
+        let window = &mut self.window;
+        let is_over = |start| now.saturating_duration_since(start) >= WINDOW;
+        if window.start.is_none_or(is_over) {
+            *window = Window {
+                start: Some(now),
+                ..Window::default()
+            };
+        }
+        window.calls = window.calls.saturating_add(1);
+        window.time = window.time.saturating_add(time);
+        let is_slow = window.time > TIME_MAX && window.time / window.calls > QUICK;
+        let is_struck = is_slow && self.may_ask(now);
+        if is_struck {
+            self.set_aside_until = Some(now + SET_ASIDE);
+        }
+        is_struck
+    }
+
     fn count(&mut self, decision: Decision) -> &mut u32 {
         let [
             sync,
@@ -82,6 +132,9 @@ impl Strikes {
             verification,
             compaction,
             retention,
+            holds,
+            restore,
+            event,
         ] = &mut self.failures;
         match decision {
             Decision::Sync => sync,
@@ -90,6 +143,9 @@ impl Strikes {
             Decision::Verification => verification,
             Decision::Compaction => compaction,
             Decision::Retention => retention,
+            Decision::Holds => holds,
+            Decision::Restore => restore,
+            Decision::Event => event,
         }
     }
 }
@@ -99,15 +155,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_component_that_is_slow_is_set_aside_and_one_that_is_asked_often_is_not() {
+        let start = Instant::now();
+        let mut quick = Strikes::default();
+        assert!((0..100_000).all(|_| !quick.took(QUICK, start)));
+        let mut slow = Strikes::default();
+        let call = Duration::from_millis(199);
+        let calls = (1..).find(|_| slow.took(call, start)).unwrap();
+        assert_eq!(calls, 11);
+        assert!(!slow.may_ask(start) && slow.is_set_aside());
+        assert!(!slow.took(call, start), "a call that was under way");
+        assert!(!slow.answered(Decision::Sync, start), "and its answer");
+        assert!(slow.is_set_aside());
+        let end = start + SET_ASIDE;
+        assert!(slow.may_ask(end));
+        assert!(!slow.took(call, end), "another window");
+        assert!(slow.answered(Decision::Sync, end));
+    }
+
+    #[test]
     fn three_failures_in_a_row_of_one_decision_set_it_aside_for_a_while() {
         let start = Instant::now();
         let mut strikes = Strikes::default();
         assert!(!strikes.failed(Decision::Sync, start));
         assert!(!strikes.failed(Decision::Sync, start));
-        strikes.answered(Decision::Sync);
+        strikes.answered(Decision::Sync, start);
         for _ in 1..STRIKES_MAX {
             assert!(!strikes.failed(Decision::Sync, start));
-            strikes.answered(Decision::Checkpoint);
+            strikes.answered(Decision::Checkpoint, start);
         }
         assert!(strikes.may_ask(start));
         assert!(strikes.failed(Decision::Sync, start));
@@ -125,10 +200,10 @@ mod tests {
 
         let end = end + SET_ASIDE;
         assert!(
-            !strikes.answered(Decision::Checkpoint),
+            !strikes.answered(Decision::Checkpoint, end),
             "the decision that failed has not answered"
         );
-        assert!(strikes.answered(Decision::Sync));
+        assert!(strikes.answered(Decision::Sync, end));
         assert!(!strikes.is_set_aside());
         assert!(strikes.may_ask(end));
     }

@@ -47,6 +47,7 @@ impl Replicate {
         let builder = self
             .source
             .builder(globals)?
+            .log_to(tracing::dispatcher::get_default(Clone::clone))
             .restore_if_missing(self.restore_if_db_not_exists)
             .page_encoding(encoding);
         runtime::block_on(async {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use lockkeeper_ltx::Txid;
 
+use super::budget;
 use crate::fallback;
 use crate::policy::{
     CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
@@ -16,6 +17,8 @@ use crate::text::printable;
 /// the policy would let it grow: room for a policy that waits for a quiet hour, not for a full
 /// disk.
 pub const LOG_GROWTH_MAX: u32 = 4;
+/// How often a policy is asked in a sync interval about commits that wait, at most.
+pub const QUESTIONS_PER_INTERVAL_MAX: u64 = 20;
 /// Least time between checkpoints below every page threshold, each of which costs an upload.
 pub const CHECKPOINT_PAUSE_MIN_MS: u64 = 1000;
 /// Least time between snapshots that the configuration does not ask for: each sends every page.
@@ -31,9 +34,12 @@ pub const REASON_CHARS_MAX: usize = 200;
 
 /// Why a proposal was changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Clamp {
     /// A commit would have waited longer than the sync interval.
     SyncTooLate,
+    /// The policy wants to be asked again too soon, see [`QUESTIONS_PER_INTERVAL_MAX`].
+    WaitTooShort,
     /// A snapshot reads the database.
     SnapshotRunning,
     /// The log is smaller than the configured size for truncation.
@@ -52,6 +58,10 @@ pub enum Clamp {
     VerificationTooSoon,
     /// Nothing was verified for [`VERIFICATION_INTERVALS_MAX`] configured intervals.
     VerificationOverdue,
+    /// The [budget] is used up.
+    OverBudget,
+    /// The writer that a policy protects was not heard of for long.
+    OtherWriterGone,
 }
 
 impl Clamp {
@@ -60,6 +70,7 @@ impl Clamp {
     pub fn code(self) -> &'static str {
         match self {
             Self::SyncTooLate => "sync-too-late",
+            Self::WaitTooShort => "wait-too-short",
             Self::SnapshotRunning => "snapshot-running",
             Self::TruncateTooSoon => "truncate-too-soon",
             Self::CheckpointTooSoon => "checkpoint-too-soon",
@@ -69,6 +80,8 @@ impl Clamp {
             Self::SnapshotTooSoon => "snapshot-too-soon",
             Self::VerificationTooSoon => "verification-too-soon",
             Self::VerificationOverdue => "verification-overdue",
+            Self::OverBudget => "over-budget",
+            Self::OtherWriterGone => "other-writer-gone",
         }
     }
 }
@@ -89,14 +102,14 @@ pub struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    fn kept(decision: T) -> Self {
+    pub(super) fn kept(decision: T) -> Self {
         Self {
             decision,
             clamp: None,
         }
     }
 
-    fn changed(decision: T, clamp: Clamp) -> Self {
+    pub(super) fn changed(decision: T, clamp: Clamp) -> Self {
         Self {
             decision,
             clamp: Some(clamp),
@@ -104,17 +117,30 @@ impl<T> Guarded<T> {
     }
 }
 
-/// No commit waits longer than the sync interval, however often the policy is asked meanwhile.
+/// No commit waits longer than the sync interval, however often the policy is asked meanwhile, and
+/// that is not too often; without a budget none goes before the interval has passed since the last
+/// seal.
 #[must_use]
 pub fn sync(facts: &SyncFacts, proposal: SyncProposal) -> Guarded<SyncProposal> {
-    let wait_ms_max = facts
-        .sync_interval_ms
-        .saturating_sub(facts.oldest_pending_age_ms);
+    let left = |since_ms: u64| facts.sync_interval_ms.saturating_sub(since_ms);
+    let wait_ms_max = left(facts.oldest_pending_age_ms);
     if proposal.wait_ms > wait_ms_max {
         let decision = SyncProposal {
             wait_ms: wait_ms_max,
         };
         return Guarded::changed(decision, Clamp::SyncTooLate);
+    }
+    let pace_ms = facts.since_last_sync_ms.map_or(0, left).min(wait_ms_max);
+    if facts.budget_left == 0 && proposal.wait_ms < pace_ms {
+        return Guarded::changed(SyncProposal { wait_ms: pace_ms }, Clamp::OverBudget);
+    }
+    let step_ms = facts.sync_interval_ms / QUESTIONS_PER_INTERVAL_MAX;
+    let wait_ms_min = step_ms.min(wait_ms_max);
+    if (1..wait_ms_min).contains(&proposal.wait_ms) && proposal.wait_ms != pace_ms {
+        let decision = SyncProposal {
+            wait_ms: wait_ms_min,
+        };
+        return Guarded::changed(decision, Clamp::WaitTooShort);
     }
     Guarded::kept(proposal)
 }
@@ -137,6 +163,9 @@ pub fn checkpoint(
         CheckpointProposal::None => return Guarded::kept(proposal),
         _ if facts.snapshot_running => (CheckpointProposal::None, Clamp::SnapshotRunning),
         _ if !is_large && !is_due => (CheckpointProposal::None, Clamp::CheckpointTooSoon),
+        _ if budget::of_checkpoint(facts, proposal) > facts.budget_left => {
+            (CheckpointProposal::None, Clamp::OverBudget)
+        }
         CheckpointProposal::Truncate if !reaches(facts.truncate_pages) => {
             (CheckpointProposal::Passive, Clamp::TruncateTooSoon)
         }
@@ -192,6 +221,9 @@ pub fn snapshot(facts: &SnapshotFacts, proposal: Option<&str>) -> Guarded<Option
     if is_young && due.is_none() {
         return Guarded::changed(None, Clamp::SnapshotTooSoon);
     }
+    if budget::of_snapshot(facts) > facts.budget_left {
+        return Guarded::changed(None, Clamp::OverBudget);
+    }
     Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
 }
 
@@ -221,6 +253,9 @@ pub fn verification(facts: &VerificationFacts, proposal: Option<&str>) -> Guarde
     };
     if since_ms < pause_ms {
         return Guarded::changed(None, Clamp::VerificationTooSoon);
+    }
+    if budget::of_verification(facts) > facts.budget_left {
+        return Guarded::changed(None, Clamp::OverBudget);
     }
     Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
 }

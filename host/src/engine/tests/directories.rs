@@ -213,7 +213,7 @@ async fn a_database_that_has_an_entry_of_its_own_is_replicated_once() {
         settings.replica.place = ReplicaPlace::File(world.0.path().join("own"));
     });
     let entries = vec![world.entry(true), Entry::File(own)];
-    let keeper = Lockkeeper::spawn(entries, common()).unwrap();
+    let keeper = Lockkeeper::spawn(entries, common(), ReplicationLog::current()).unwrap();
     until(&keeper, has(2)).await;
     synced(&keeper).await;
     assert_eq!(keeper.status().directories[0].databases, 2);
