@@ -303,3 +303,23 @@ fn systemd_is_told_of_the_start_of_reloads_of_life_and_of_the_end() {
     assert!(next().starts_with("STOPPING=1\n"));
     assert_eq!(running.finish().status.code(), Some(0));
 }
+
+#[test]
+fn what_litestream_has_and_lockkeeper_has_not_is_warned_of_at_the_start() {
+    let world = World::with_replica(
+        "{path: backup}",
+        "exec: myapp\naddr: ':9090'\nmcp-addr: ':3001'\n",
+    );
+    let running = world.start();
+    world.insert();
+    running.signal(Signal::TERM);
+    let ended = running.finish();
+    assert_eq!(ended.status.code(), Some(0), "it starts all the same");
+    for key in ["exec", "addr", "mcp-addr"] {
+        let is_warning =
+            |line: &&String| line.contains("WARN") && line.contains(&format!(" {key}:"));
+        let lines: Vec<_> = ended.printed.iter().filter(is_warning).collect();
+        assert_eq!(lines.len(), 1, "{key}: {:#?}", ended.printed);
+    }
+    assert_eq!(world.restored(), 1);
+}

@@ -56,12 +56,12 @@ pub struct Report {
     pub databases: Vec<DatabaseReport>,
     /// How the policy component has served.
     pub policy: PolicyReport,
-    /// The last alerts, oldest first.
-    #[serde(default)]
-    pub alerts: Vec<AlertReport>,
     /// What keeps commits from being safe, or may soon, as sentences; empty if all is well.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// The last alerts, oldest first.
+    #[serde(default)]
+    pub alerts: Vec<AlertReport>,
 }
 
 /// Something that a person should read.

@@ -50,10 +50,10 @@ pub(crate) struct Fleet {
     tasks: Mutex<JoinSet<()>>,
     pub(super) directories: Directories,
     control: Mutex<ControlState>,
-    alerts: Alerts,
     heartbeat: Mutex<HeartbeatState>,
     configuration: Mutex<ConfigurationStatus>,
     closing: watch::Sender<bool>,
+    alerts: Alerts,
 }
 
 /// One database, seen from outside of its task.
@@ -98,13 +98,13 @@ impl Fleet {
             tasks: Mutex::default(),
             directories: Directories::default(),
             control: Mutex::default(),
-            alerts: Alerts::default(),
             heartbeat: Mutex::default(),
             configuration: Mutex::new(ConfigurationStatus {
                 since: SystemTime::now(),
                 rejected: None,
             }),
             closing: watch::Sender::new(false),
+            alerts: Alerts::default(),
         }
     }
 
@@ -144,9 +144,9 @@ impl Fleet {
             directories: self.directories.status(),
             policy: self.common.policy.stats(),
             control: lock(&self.control).clone(),
-            alerts: self.alerts.shown(),
             heartbeat: lock(&self.heartbeat).clone(),
             configuration: lock(&self.configuration).clone(),
+            alerts: self.alerts.shown(),
         }
     }
 
@@ -154,13 +154,9 @@ impl Fleet {
         *lock(&self.control) = state;
     }
 
+    /// What decides.
     pub(super) fn policy(&self) -> &Policy {
         &self.common.policy
-    }
-
-    /// Lets the policy tell people of what happens. Must be called within the runtime.
-    pub(super) fn start_alerts(&self) {
-        self.alerts.start(self.common.policy.clone());
     }
 
     /// Returns what it was before.
@@ -175,6 +171,11 @@ impl Fleet {
             configuration.since = SystemTime::now();
         }
         configuration.rejected = changed.err();
+    }
+
+    /// Lets the policy tell people of what happens. Must be called within the runtime.
+    pub(super) fn start_alerts(&self) {
+        self.alerts.start(self.common.policy.clone());
     }
 
     /// Starts the task of one more database. Must be called within the runtime.

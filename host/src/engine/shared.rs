@@ -361,19 +361,20 @@ impl DatabaseShared {
     }
 
     pub(crate) fn set_state(&self, state: DatabaseState) {
+        let mut changes = Vec::new();
         self.state.send_if_modified(|now| {
-            if *now == state {
-                return false;
+            let is_new = *now != state;
+            if is_new {
+                tracing::info!(database = %self.path.display(), ?state, "replication");
+                changes.extend(Conditions::of_state(&state).since(Conditions::of_state(now)));
+                now.clone_from(&state);
             }
-            tracing::info!(database = %self.path.display(), ?state, "replication");
-            let changes = Conditions::of_state(&state).since(Conditions::of_state(now));
-            for (condition, begins) in changes {
-                let message = message_of_state(&state);
-                self.events.tell(&self.name(), condition, begins, message);
-            }
-            *now = state;
-            true
+            is_new
         });
+        for (condition, begins) in changes {
+            let message = message_of_state(&state);
+            self.events.tell(&self.name(), condition, begins, message);
+        }
     }
 
     /// Whether everything that was sealed is durable, and capture did not fail.

@@ -184,12 +184,12 @@ pub struct Status {
     pub policy: PolicyStats,
     /// Whether operators can ask.
     pub control: ControlState,
-    /// The last alerts, oldest first: what the policy made of what happened. At most 50.
-    pub alerts: Vec<Alert>,
     /// Whether somebody is told that all is well.
     pub heartbeat: HeartbeatState,
     /// The configuration that is in force.
     pub configuration: ConfigurationStatus,
+    /// The last alerts, oldest first: what the policy made of what happened. At most 50.
+    pub alerts: Vec<Alert>,
 }
 
 impl Status {
