@@ -10,6 +10,10 @@
 //! | `GET /status` | [`Report`]; Litestream does not have it |
 //! | `GET /txid?path=DB` | [`TxidAnswer`] |
 //! | `POST /sync` with a [`SyncRequest`] | [`SyncAnswer`] |
+//! | `GET /policy` | [`DecidingReport`] |
+//! | `POST /policy/install?sha256=…&shadow=N&seconds=N` with a component | [`InstallAnswer`] |
+//! | `POST /policy/reload` | [`InstallAnswer`] |
+//! | `POST /policy/rollback` | [`DecidingReport`] |
 //!
 //! A failure is a status above 299 with a [`Failure`]: 400 for a request that makes no sense, 404
 //! for a database that is not replicated, 405 for another method, 409 for a database whose
@@ -17,12 +21,14 @@
 //! the socket alone.
 
 mod client;
+mod policies;
 mod routes;
 mod server;
 mod socket;
 mod wire;
 
 pub use client::Client;
+pub use policies::{DecidingReport, DecisionReport, InstallAnswer, PolicyIdentity};
 pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{

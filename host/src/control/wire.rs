@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use lockkeeper_ltx::Txid;
 use serde::{Deserialize, Serialize};
 
+use super::policies::{DecidingReport, DecisionReport};
 use crate::engine::{DatabaseState, DatabaseStatus, Status};
 use crate::policy::PolicyStats;
 
@@ -55,6 +56,9 @@ pub struct Report {
     pub databases: Vec<DatabaseReport>,
     /// How the policy component has served.
     pub policy: PolicyReport,
+    /// Who decides, and who did before.
+    #[serde(default)]
+    pub deciding: DecidingReport,
 }
 
 /// The state of one database.
@@ -100,6 +104,9 @@ pub struct DatabaseReport {
     pub lost: Option<[String; 2]>,
     /// The longest a checkpoint kept other writers out, in microseconds.
     pub write_lock_held_max_us: u64,
+    /// The last decisions about it, oldest first; what is decided again and again takes one place.
+    #[serde(default)]
+    pub decisions: Vec<DecisionReport>,
 }
 
 /// How the policy component has served.
@@ -180,6 +187,7 @@ impl From<&Status> for Report {
         Self {
             databases: status.databases.iter().map(DatabaseReport::from).collect(),
             policy: status.policy.into(),
+            deciding: status.deciding.clone().into(),
         }
     }
 }
@@ -208,6 +216,7 @@ impl From<&DatabaseStatus> for DatabaseReport {
             lost: status.lost.map(|lost| [hex(lost.min()), hex(lost.max())]),
             write_lock_held_max_us: u64::try_from(status.write_lock_held_max.as_micros())
                 .unwrap_or(u64::MAX),
+            decisions: status.decisions.iter().map(DecisionReport::from).collect(),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::database::{Command, Database};
 use super::holds::Holds;
 use super::shared::DatabaseShared;
-use super::status::{ControlState, Status};
+use super::status::{ControlState, DatabaseStatus, Status};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -46,6 +46,7 @@ pub(crate) struct Handle {
     pub(crate) path: PathBuf,
     pub(super) commands: mpsc::Sender<Command>,
     pub(crate) shared: Arc<DatabaseShared>,
+    policy: Policy,
 }
 
 impl Fleet {
@@ -82,11 +83,20 @@ impl Fleet {
         Status {
             databases: members
                 .iter()
-                .map(|handle| handle.shared.status())
+                .map(|handle| DatabaseStatus {
+                    decisions: handle.policy.recent(),
+                    ..handle.shared.status()
+                })
                 .collect(),
             policy: self.common.policy.stats(),
+            deciding: self.common.policy.deciding(),
             control: lock(&self.control).clone(),
         }
+    }
+
+    /// Who decides for all of them.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.common.policy
     }
 
     pub(crate) fn set_control(&self, state: ControlState) {
@@ -117,12 +127,13 @@ impl Fleet {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
         let shared = Arc::new(DatabaseShared::new(path.clone(), replica.clone()));
+        let policy = self.common.policy.for_database(&path.to_string_lossy());
         let database = Database {
             settings,
             holds,
             ownership: None,
             replica,
-            policy: self.common.policy.clone(),
+            policy: policy.clone(),
             encoding: self.common.encoding,
             shared: Arc::clone(&shared),
             watcher: Arc::clone(&self.common.watcher),
@@ -132,6 +143,7 @@ impl Fleet {
             path,
             commands,
             shared,
+            policy,
         });
         lock(&self.tasks).spawn(database.run(receiver));
         Ok(())

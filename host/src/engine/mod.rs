@@ -9,6 +9,7 @@ mod holds;
 mod merge;
 mod ownership;
 mod places;
+mod policies;
 mod reconcile;
 mod requests;
 mod resend;

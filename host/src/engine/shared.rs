@@ -340,6 +340,7 @@ impl DatabaseShared {
         let state = state.clone();
         let marks = self.lock();
         DatabaseStatus {
+            decisions: Vec::new(),
             path: self.path.clone(),
             state,
             replica: self.replica.to_string(),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lockkeeper_ltx::{Txid, TxidRange};
 
-use crate::policy::PolicyStats;
+use crate::policy::{Deciding, DecisionNote, PolicyStats};
 use crate::store::RequestCounts;
 
 /// What replication of one database is doing.
@@ -88,6 +88,9 @@ pub struct DatabaseStatus {
     /// Transactions that the replica has lost and that are not on the local disk any more, so that
     /// a restore cannot lead past them. A new snapshot will; it is being made.
     pub lost: Option<TxidRange>,
+    /// The last decisions about the database, oldest first; what is decided again and again takes
+    /// one place.
+    pub decisions: Vec<DecisionNote>,
 }
 
 /// A proof that the replica restores to the database.
@@ -139,6 +142,8 @@ pub struct Status {
     pub databases: Vec<DatabaseStatus>,
     /// How the policy component has served.
     pub policy: PolicyStats,
+    /// Who decides, and who did before.
+    pub deciding: Deciding,
     /// Whether operators can ask.
     pub control: ControlState,
 }

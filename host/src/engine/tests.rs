@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod bounds;
+mod policies;
 
 use crate::policy::Policy;
 use crate::policy::testing::Guest;

@@ -1,37 +1,34 @@
 //! Asks the component, and decides without it where it gives no answer.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use lockkeeper_core::decision::{Clamp, Facts, Outcome, Proposal};
 use lockkeeper_core::fallback;
 use lockkeeper_core::guard::deletions::{Deletions, Review};
 use lockkeeper_core::guard::merges::{self, Merge, Merges};
-use lockkeeper_core::guard::proposals::{self, Guarded};
+use lockkeeper_core::guard::proposals;
 use lockkeeper_core::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, SnapshotFacts, SyncFacts, SyncProposal,
+    CheckpointFacts, CheckpointProposal, CompactionFacts, SnapshotFacts, SyncFacts,
     VerificationFacts,
 };
-use wasmtime::Store;
 
 use super::component::Component;
-use super::convert;
-use super::failure::Failure;
-use super::outside::Outside;
-use super::rate::RateLimit;
-use super::sandbox::DECISION;
-use super::strikes::{Decision, SET_ASIDE, Strikes};
-use super::world::Exports;
+use super::observer::{Answered, Decided};
+use super::recent::{DecisionNote, Recent};
+use super::served::Served;
+use super::stored::StoredPolicies;
+use super::strikes::Decision;
+use super::swap::{Deciding, Identity, Installation, Installed, Seat};
+use super::trace::TraceSettings;
+use crate::Result;
 
-/// Lines about failures and about clamped proposals, each, in a [`WINDOW`]: one for each kind of
-/// decision.
-const LINES_MAX: u32 = Decision::COUNT as u32;
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// The policy of an engine. Clones share the component and its record.
-#[derive(Clone)]
-pub(crate) struct Policy(Option<Arc<Asked>>);
+/// The policy of an engine, for one of its databases. Clones share the component and its record.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    seat: Arc<Seat>,
+    database: Arc<str>,
+    recent: Arc<Recent>,
+}
 
 /// How a component has served; all zero where there is none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -47,218 +44,231 @@ pub struct PolicyStats {
     pub set_aside: bool,
 }
 
-struct Asked {
-    component: Component,
-    strikes: Mutex<Strikes>,
-    calls: AtomicU64,
-    failures: AtomicU64,
-    clamps: AtomicU64,
-    failure_lines: RateLimit,
-    clamp_lines: RateLimit,
+/// A decision that was begun: who decides it, and what the component said.
+struct Question<'a> {
+    policy: &'a Policy,
+    decision: Decision,
+    facts: Facts,
+    served: Option<Arc<Served>>,
+    answer: Answered,
 }
 
 impl Policy {
-    /// Asks `component`.
+    /// Asks `component`, without a trace.
+    #[cfg(test)]
     pub(crate) fn new(component: Component) -> Self {
-        Self(Some(Arc::new(Asked {
-            component,
-            strikes: Mutex::default(),
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            clamps: AtomicU64::new(0),
-            failure_lines: RateLimit::new(LINES_MAX, WINDOW),
-            clamp_lines: RateLimit::new(LINES_MAX, WINDOW),
-        })))
+        Self::of(Seat::new(Some(component), None))
+    }
+
+    /// Asks `component`, and lets others be tried and installed. With `trace`, what is decided is
+    /// recorded; with `stored`, others are taken from there.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the folder of the trace cannot be made.
+    pub(crate) fn start(
+        component: Component,
+        trace: Option<&TraceSettings>,
+        stored: Option<StoredPolicies>,
+    ) -> Result<Self> {
+        Seat::watched(component, trace, stored).map(Self::of)
     }
 
     /// Asks nobody: the built-in rules decide.
     #[cfg(test)]
     pub(crate) fn built_in() -> Self {
-        Self(None)
+        Self::of(Seat::new(None, None))
+    }
+
+    fn of(seat: Seat) -> Self {
+        Self {
+            seat: Arc::new(seat),
+            database: "".into(),
+            recent: Arc::default(),
+        }
+    }
+
+    /// The same, for the decisions about one database.
+    pub(crate) fn for_database(&self, database: &str) -> Self {
+        Self {
+            seat: Arc::clone(&self.seat),
+            database: database.into(),
+            recent: Arc::default(),
+        }
     }
 
     /// How long the commits that wait may wait on, in milliseconds; at most the sync interval.
     pub(crate) fn plan_sync(&self, facts: &SyncFacts) -> u64 {
-        let proposal = self
-            .ask(Decision::Sync, |store, exports| {
-                exports.call_plan_sync(store, convert::sync_facts(facts))
-            })
-            .map_or_else(
-                || fallback::plan_sync(facts),
-                |proposal| SyncProposal {
-                    wait_ms: proposal.wait,
-                },
-            );
+        let question = self.ask(Decision::Sync, Facts::Sync(*facts));
+        let proposal = match &question.answer {
+            Answered::Proposed(Proposal::Sync(proposal)) => *proposal,
+            _ => fallback::plan_sync(facts),
+        };
         let guarded = proposals::sync(facts, proposal);
-        self.decided(Decision::Sync, guarded).wait_ms
+        let wait_ms = guarded.decision.wait_ms;
+        question.conclude(&Outcome::Sync(wait_ms), one(guarded.clamp));
+        wait_ms
     }
 
     /// Whether to copy the log back now.
     pub(crate) fn plan_checkpoint(&self, facts: &CheckpointFacts) -> CheckpointProposal {
-        let proposal = self
-            .ask(Decision::Checkpoint, |store, exports| {
-                exports.call_plan_checkpoint(store, convert::checkpoint_facts(facts))
-            })
-            .map_or_else(
-                || fallback::plan_checkpoint(facts),
-                convert::checkpoint_proposal,
-            );
+        let question = self.ask(Decision::Checkpoint, Facts::Checkpoint(*facts));
+        let proposal = match &question.answer {
+            Answered::Proposed(Proposal::Checkpoint(proposal)) => *proposal,
+            _ => fallback::plan_checkpoint(facts),
+        };
         let guarded = proposals::checkpoint(facts, proposal);
-        self.decided(Decision::Checkpoint, guarded)
+        question.conclude(&Outcome::Checkpoint(guarded.decision), one(guarded.clamp));
+        guarded.decision
     }
 
     /// Whether to take a snapshot now, and why.
     pub(crate) fn plan_snapshot(&self, facts: &SnapshotFacts) -> Option<String> {
-        let inventory = convert::inventory(facts);
-        let proposal = self
-            .ask(Decision::Snapshot, |store, exports| {
-                exports.call_plan_snapshot(store, &inventory)
-            })
-            .unwrap_or_else(|| fallback::plan_snapshot(facts).map(str::to_owned));
-        let guarded = proposals::snapshot(facts, proposal.as_deref());
-        self.decided(Decision::Snapshot, guarded)
+        let question = self.ask(Decision::Snapshot, Facts::Snapshot(facts.clone()));
+        let proposal = match &question.answer {
+            Answered::Proposed(Proposal::Snapshot(reason)) => reason.as_deref(),
+            _ => fallback::plan_snapshot(facts),
+        };
+        let guarded = proposals::snapshot(facts, proposal);
+        let outcome = Outcome::Snapshot(guarded.decision.clone());
+        question.conclude(&outcome, one(guarded.clamp));
+        guarded.decision
     }
 
     /// Whether to prove the replica now, and why.
     pub(crate) fn plan_verification(&self, facts: &VerificationFacts) -> Option<String> {
-        let proposal = self
-            .ask(Decision::Verification, |store, exports| {
-                exports.call_plan_verification(store, convert::verification_facts(facts))
-            })
-            .unwrap_or_else(|| fallback::plan_verification(facts).map(str::to_owned));
-        let guarded = proposals::verification(facts, proposal.as_deref());
-        self.decided(Decision::Verification, guarded)
+        let question = self.ask(Decision::Verification, Facts::Verification(*facts));
+        let proposal = match &question.answer {
+            Answered::Proposed(Proposal::Verification(reason)) => reason.as_deref(),
+            _ => fallback::plan_verification(facts),
+        };
+        let guarded = proposals::verification(facts, proposal);
+        let outcome = Outcome::Verification(guarded.decision.clone());
+        question.conclude(&outcome, one(guarded.clamp));
+        guarded.decision
     }
 
     /// Which files to merge now.
     pub(crate) fn plan_compaction(&self, facts: &CompactionFacts) -> Vec<Merge> {
-        let proposals = self
-            .ask(Decision::Compaction, |store, exports| {
-                exports.call_plan_compaction(store, &convert::compaction_facts(facts))
-            })
-            .map_or_else(
-                || fallback::plan_compaction(facts),
-                convert::compaction_proposals,
-            );
-        let Merges { accepted, refused } = merges::accept(facts, &proposals);
-        for (refusal, count) in refused {
-            self.clamped(Decision::Compaction, count, &refusal.code());
-        }
+        let question = self.ask(Decision::Compaction, Facts::Compaction(facts.clone()));
+        let Merges { accepted, refused } = match &question.answer {
+            Answered::Proposed(Proposal::Compaction(proposals)) => merges::accept(facts, proposals),
+            _ => merges::accept(facts, &fallback::plan_compaction(facts)),
+        };
+        let clamps = refused.iter().map(|(why, count)| (why.code(), *count));
+        question.conclude(&Outcome::Compaction(accepted.clone()), clamps.collect());
         accepted
     }
 
     /// Which files of a replica to delete now.
     pub(crate) fn plan_retention(&self, review: &Review<'_>) -> Deletions {
         let facts = review.facts();
-        let answer = self.ask(Decision::Retention, |store, exports| {
-            exports.call_plan_retention(store, &convert::retention_facts(&facts))
-        });
-        let keeps = match answer.map(convert::keeps) {
-            Some(Some(keeps)) => keeps,
-            Some(None) => {
-                self.clamped(Decision::Retention, 1, &"unreadable-keep");
+        let question = self.ask(Decision::Retention, Facts::Retention(facts.clone()));
+        let deletions = match &question.answer {
+            Answered::Proposed(Proposal::Retention(Some(keeps))) => review.decide(keeps),
+            Answered::Proposed(Proposal::Retention(None)) => {
+                let clamps = vec![("unreadable-keep", 1)];
+                question.conclude(&Outcome::Retention(Deletions::default()), clamps);
                 return Deletions::default();
             }
-            None => fallback::plan_retention(&facts),
+            _ => review.decide(&fallback::plan_retention(&facts)),
         };
-        let deletions = review.decide(&keeps);
-        for (need, count) in &deletions.refused {
-            self.clamped(Decision::Retention, *count, &need.code());
-        }
+        let refused = deletions.refused.iter();
+        let clamps = refused.map(|(need, count)| (need.code(), *count)).collect();
+        question.conclude(&Outcome::Retention(deletions.clone()), clamps);
         deletions
     }
 
     /// How the component has served.
     pub(crate) fn stats(&self) -> PolicyStats {
-        let Some(asked) = &self.0 else {
-            return PolicyStats::default();
+        let current = self.seat.current();
+        current.map(|served| served.stats()).unwrap_or_default()
+    }
+
+    /// Who decides.
+    pub(crate) fn deciding(&self) -> Deciding {
+        self.seat.deciding()
+    }
+
+    /// The last decisions about this database, oldest first.
+    pub(crate) fn recent(&self) -> Vec<DecisionNote> {
+        self.recent.notes()
+    }
+
+    /// See [`Seat::install`].
+    pub(crate) async fn install(&self, wanted: Installation) -> Result<Installed> {
+        self.seat.install(wanted).await
+    }
+
+    /// See [`Seat::reload`].
+    pub(crate) async fn reload(&self) -> Result<Option<Installed>> {
+        Arc::clone(&self.seat).reload().await
+    }
+
+    /// See [`Seat::roll_back`].
+    pub(crate) fn roll_back(&self) -> Result<Identity> {
+        self.seat.roll_back()
+    }
+
+    /// See [`Seat::refuse`].
+    pub(crate) fn refuse(&self, why: String) {
+        self.seat.refuse(why);
+    }
+
+    fn ask(&self, decision: Decision, facts: Facts) -> Question<'_> {
+        let served = self.seat.current();
+        let answer = match &served {
+            Some(served) => served.ask(decision, &facts),
+            None => Answered::NotAsked,
         };
-        PolicyStats {
-            calls: asked.calls.load(Ordering::Relaxed),
-            failures: asked.failures.load(Ordering::Relaxed),
-            clamps: asked.clamps.load(Ordering::Relaxed),
-            set_aside: asked.strikes().is_set_aside(),
-        }
-    }
-
-    /// The component's answer, if there is a component, it may be asked, and it answers.
-    fn ask<T>(
-        &self,
-        decision: Decision,
-        call: impl FnOnce(&mut Store<Outside>, &Exports) -> wasmtime::Result<T>,
-    ) -> Option<T> {
-        let asked = self.0.as_ref()?;
-        if !asked.strikes().may_ask(Instant::now()) {
-            return None;
-        }
-        asked.calls.fetch_add(1, Ordering::Relaxed);
-        let (answer, usage) = asked.component.decide(DECISION, call);
-        tracing::trace!(
-            decision = decision.name(),
-            fuel = usage.fuel,
-            memory_bytes = usage.memory_bytes,
-            "asked the policy"
-        );
-        match answer {
-            Ok(answer) => {
-                asked.answered(decision);
-                Some(answer)
-            }
-            Err(why) => {
-                asked.failed(decision, &why);
-                None
-            }
-        }
-    }
-
-    fn decided<T>(&self, decision: Decision, guarded: Guarded<T>) -> T {
-        if let Some(clamp) = guarded.clamp {
-            self.clamped(decision, 1, &clamp);
-        }
-        guarded.decision
-    }
-
-    /// Counts, and now and then reports, what the guard did not let through.
-    fn clamped(&self, decision: Decision, count: usize, reason: &dyn fmt::Display) {
-        let Some(asked) = &self.0 else { return };
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        asked.clamps.fetch_add(count, Ordering::Relaxed);
-        if let Some(suppressed) = asked.clamp_lines.admit(Instant::now()) {
-            let decision = decision.name();
-            tracing::warn!(policy = %asked.component.name(), decision, %reason, suppressed, "a proposal was changed");
+        Question {
+            policy: self,
+            decision,
+            facts,
+            served,
+            answer,
         }
     }
 }
 
-impl Asked {
-    fn strikes(&self) -> MutexGuard<'_, Strikes> {
-        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answered(&self, decision: Decision) {
-        if self.strikes().answered(decision) {
-            tracing::info!(policy = %self.component.name(), "the policy answers again");
+impl Question<'_> {
+    /// Counts what the guard changed, and tells of the decision.
+    fn conclude(self, outcome: &Outcome, clamps: Vec<Clamp>) {
+        let Self {
+            policy,
+            decision,
+            facts,
+            served,
+            answer,
+        } = self;
+        if let Some(served) = &served {
+            for (code, count) in &clamps {
+                served.clamped(decision, *count, code);
+            }
         }
-    }
-
-    fn failed(&self, decision: Decision, why: &Failure) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        let (policy, decision_name) = (self.component.name(), decision.name());
-        if let Some(suppressed) = self.failure_lines.admit(now) {
-            tracing::warn!(%policy, decision = decision_name, suppressed, reason = %why, "the policy gave no answer; the built-in rules decide");
-        }
-        if self.strikes().failed(decision, now) {
-            tracing::error!(%policy, decision = decision_name, reason = %why, seconds = SET_ASIDE.as_secs(), "the policy is set aside; the built-in rules decide");
-        }
+        let is_answered = matches!(answer, Answered::Proposed(_));
+        let answering = served.as_ref().filter(|_| is_answered);
+        let outcome = outcome.to_string();
+        policy.recent.note(DecisionNote {
+            decision: decision.name(),
+            outcome: outcome.clone(),
+            clamps: clamps.iter().map(|(code, _)| *code).collect(),
+            by: answering.map(|served| served.component.name().to_owned()),
+            at_ms: facts.now_ms(),
+            times: 1,
+        });
+        policy.seat.observe(|| Decided {
+            at_ms: facts.now_ms(),
+            database: Arc::clone(&policy.database),
+            digest: served.map_or_else(|| "".into(), |served| Arc::clone(&served.digest)),
+            facts,
+            answer,
+            clamps,
+            outcome,
+        });
     }
 }
 
-impl fmt::Debug for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(asked) => f.debug_tuple("Policy").field(&asked.component).finish(),
-            None => f.write_str("Policy(built in)"),
-        }
-    }
+fn one(clamp: Option<proposals::Clamp>) -> Vec<Clamp> {
+    clamp.map(|clamp| (clamp.code(), 1)).into_iter().collect()
 }

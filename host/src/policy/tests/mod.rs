@@ -3,6 +3,7 @@
 mod embedded;
 mod hostile;
 mod refused;
+mod swapped;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
