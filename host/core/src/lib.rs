@@ -21,6 +21,7 @@ pub mod policy;
 pub mod restore;
 pub mod retention;
 pub mod s3;
+pub mod simulation;
 pub mod text;
 pub mod vectors;
 pub mod waiting;

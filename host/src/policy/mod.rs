@@ -37,7 +37,7 @@ mod world;
 pub use component::{Component, Validation};
 pub(crate) use decide::Policy;
 pub use decide::PolicyStats;
-pub use lockkeeper_core::{decision, vectors};
+pub use lockkeeper_core::{decision, simulation, vectors};
 pub use observer::TraceStats;
 pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Setting, Value};
 pub use plan::{Diagnostic, Position, Severity};

@@ -1,6 +1,8 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lockkeeper::policy::trace::TraceSettings;
 use lockkeeper::{DatabaseState, Lockkeeper};
 
 use crate::args::Globals;
@@ -29,6 +31,9 @@ pub(crate) struct Replicate {
     /// Write files that Litestream before 0.5.16 can read
     #[arg(long)]
     compat: bool,
+    /// Record what is decided in this folder, for `policy replay`
+    #[arg(long, value_name = "FOLDER")]
+    trace: Option<PathBuf>,
     /// trace, debug, info, warn or error; instead of the configured level
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<tracing::Level>,
@@ -39,7 +44,7 @@ impl Replicate {
         let configuration = self.source.configuration(globals)?;
         runtime::log(configuration.logging(), self.log_level);
         let deadline = configuration.shutdown_timeout();
-        let builder = Lockkeeper::builder()
+        let mut builder = Lockkeeper::builder()
             .configuration(configuration)
             .policy(self.source.policy())
             .restore_if_missing(self.restore_if_db_not_exists)
@@ -48,6 +53,12 @@ impl Replicate {
             } else {
                 lockkeeper::PageEncoding::Block
             });
+        if let Some(stored) = self.source.stored_policies(globals)? {
+            builder = builder.stored_policies(stored);
+        }
+        if let Some(folder) = &self.trace {
+            builder = builder.trace(TraceSettings::new(folder));
+        }
         runtime::block_on(async {
             let mut termination = Termination::listen()?;
             let keeper = builder.start().await?;
