@@ -15,7 +15,7 @@ pub(crate) struct Truth {
     folder: TempDir,
     /// Every state that it ever had, by the number of transactions.
     states: BTreeMap<u32, State>,
-    /// Transactions that were durable while the database did not change.
+    /// The database at transactions.
     points: BTreeMap<Txid, PathBuf>,
     /// What it holds now.
     now: State,
@@ -49,12 +49,21 @@ impl Truth {
         self.folder.path().join("copy.db")
     }
 
-    /// The copy is the database at a transaction that is durable.
-    pub(crate) fn is_durable(&mut self, txid: Txid) {
+    /// Whether `restored` is the copy, byte for byte.
+    pub(crate) fn is_copied(&self, restored: &Path) -> bool {
+        std::fs::read(restored).unwrap() == std::fs::read(self.copy()).unwrap()
+    }
+
+    /// What it holds now is durable.
+    pub(crate) fn is_durable(&mut self) {
+        self.durable = self.now.commits;
+    }
+
+    /// The copy is the database at a transaction.
+    pub(crate) fn is_known(&mut self, txid: Txid) {
         let path = self.folder.path().join(format!("{txid}.db"));
         std::fs::rename(self.copy(), &path).unwrap();
         self.points.insert(txid, path);
-        self.durable = self.now.commits;
     }
 
     /// Fails unless `restored` is the database at `txid`: byte for byte if that is known, and

@@ -18,7 +18,7 @@ pub(crate) struct Control {
     /// The control socket (default: where the configuration has it, else /var/run/litestream.sock)
     #[arg(long, value_name = "FILE")]
     pub(crate) socket: Option<PathBuf>,
-    /// How long an answer may take (default: 10; 30 for sync)
+    /// How long an answer may take (default: 10; 30 for sync, 3600 for verify)
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=SYNC_SECONDS_MAX))]
     timeout: Option<u64>,
 }

@@ -320,6 +320,24 @@ fn every_json_document_looks_as_the_documentation_shows_it() {
 }
 
 #[test]
+fn a_process_that_replicates_verifies_when_it_is_asked() {
+    let dir = fixture();
+    let running = replicate(dir.path());
+    for line in [
+        "verify -config litestream.yml",
+        "verify -config litestream.yml -socket control.sock",
+    ] {
+        let proven = ok(dir.path(), line);
+        assert_eq!(proven.matches("restores to it").count(), 2, "{proven}");
+    }
+    let status = json(dir.path(), "status -json -config litestream.yml");
+    for database in status.as_array().expect("databases") {
+        assert!(database["running"]["verified"].is_string(), "{database}");
+    }
+    running.end("TERM");
+}
+
+#[test]
 fn a_verification_proves_what_is_whole_and_names_what_is_not() {
     let dir = fixture();
     let config = "-config litestream.yml";

@@ -40,4 +40,4 @@ pub use name::{FileName, Level};
 pub use page::{PageSize, Pgno};
 pub use read::{ReadError, Reader};
 pub use txid::{Txid, TxidRange};
-pub use wal_index::{WAL_INDEX_LEN, WalIndexHeader};
+pub use wal_index::{WAL_INDEX_BLOCK_LEN, WAL_INDEX_LEN, WalIndexHeader, wal_index_place};

@@ -170,7 +170,7 @@ impl WalReader {
         if salts != (self.salt1, self.salt2) {
             return Err(DecodeError::WalChecksum);
         }
-        let stored = [fields.u32()?, fields.u32()?];
+        let stored = stored_checksum(header);
         let pgno = Pgno::new(pgno).ok_or(DecodeError::WalChecksum)?;
         let summed = header.get(..8).unwrap_or_default();
         let checksum = add_checksum(self.order, self.checksum, summed);
@@ -192,6 +192,16 @@ impl WalReader {
     pub fn checksum(&self) -> [u32; 2] {
         self.checksum
     }
+}
+
+/// The checksum that the header of a frame states: that of the log up to the end of the frame.
+#[must_use]
+pub fn stored_checksum(header: &[u8; FRAME_HEADER_LEN]) -> [u32; 2] {
+    let &[.., a, b, c, d, e, f, g, h] = header;
+    [
+        u32::from_be_bytes([a, b, c, d]),
+        u32::from_be_bytes([e, f, g, h]),
+    ]
 }
 
 /// Extends a checksum over `bytes`, whose length is a multiple of 8 (SQLite file format,

@@ -1,5 +1,8 @@
-//! The header of a wal-index: the state of the log that all connections of a database share
-//! (SQLite, "WAL-mode File Format", section 2.1).
+//! The wal-index: the state of the log that all connections of a database share (SQLite, "WAL-mode
+//! File Format", section 2), in blocks of [`WAL_INDEX_BLOCK_LEN`] bytes.
+//!
+//! A block is a list of page numbers, one for each frame, and a hash table over them. The first
+//! begins with a header and lists [`FIRST_FRAMES`] frames, others [`BLOCK_FRAMES`]. The header:
 //!
 //! | offset | bytes | field, in the byte order of the machine unless stated |
 //! |---|---|---|
@@ -20,6 +23,15 @@ use crate::wal::{ChecksumOrder, add_checksum};
 
 /// Bytes of the part that [`WalIndexHeader::parse`] reads.
 pub const WAL_INDEX_LEN: usize = 100;
+/// Bytes of a block.
+pub const WAL_INDEX_BLOCK_LEN: usize = 32_768;
+
+/// Frames that the first block lists.
+const FIRST_FRAMES: u64 = 4_062;
+/// Frames that every other block lists.
+const BLOCK_FRAMES: u64 = 4_096;
+/// Bytes before the page numbers of the first block.
+const FIRST_LIST_OFFSET: u64 = 136;
 
 const VERSION: u32 = 3_007_000;
 const COPY_LEN: usize = 48;
@@ -37,6 +49,10 @@ pub struct WalIndexHeader {
     pub changes: u32,
     /// Valid frames in the log, all of them committed.
     pub frames: u32,
+    /// Pages of the database after the last of them.
+    pub pages: u32,
+    /// What the last of them states as its checksum.
+    pub checksum: [u32; 2],
     /// How many of them are copied into the database.
     pub backfilled: u32,
     /// Of the log that the next transaction is appended to.
@@ -66,10 +82,29 @@ impl WalIndexHeader {
         is_whole.then_some(Self {
             changes: native(8)?,
             frames: native(16)?,
+            pages: native(20)?,
+            checksum: [native(24)?, native(28)?],
             backfilled: u32::from_ne_bytes(*backfilled),
             salt1: word(32).map(u32::from_be_bytes)?,
             salt2: word(36).map(u32::from_be_bytes)?,
         })
+    }
+}
+
+/// Where the number of the page in frame `index`, which counts from 0, stands: the block, and the
+/// 32-bit word in it, in the byte order of the machine.
+///
+/// ```
+/// assert_eq!(lockkeeper_ltx::wal_index_place(0), (0, 34));
+/// assert_eq!(lockkeeper_ltx::wal_index_place(4_061), (0, 4_095));
+/// assert_eq!(lockkeeper_ltx::wal_index_place(4_062), (1, 0));
+/// assert_eq!(lockkeeper_ltx::wal_index_place(4_062 + 4_096), (2, 0));
+/// ```
+#[must_use]
+pub fn wal_index_place(index: u64) -> (u64, u64) {
+    match index.checked_sub(FIRST_FRAMES) {
+        None => (0, index.saturating_add(FIRST_LIST_OFFSET / 4)),
+        Some(rest) => ((rest / BLOCK_FRAMES).saturating_add(1), rest % BLOCK_FRAMES),
     }
 }
 
@@ -84,6 +119,9 @@ mod tests {
         copy[8..12].copy_from_slice(&7u32.to_ne_bytes());
         copy[12] = 1;
         copy[16..20].copy_from_slice(&9u32.to_ne_bytes());
+        copy[20..24].copy_from_slice(&11u32.to_ne_bytes());
+        copy[24..28].copy_from_slice(&12u32.to_ne_bytes());
+        copy[28..32].copy_from_slice(&13u32.to_ne_bytes());
         copy[32..36].copy_from_slice(&0x0102_0304u32.to_be_bytes());
         copy[36..40].copy_from_slice(&5u32.to_be_bytes());
         let [a, b] = add_checksum(NATIVE, [0, 0], &copy[..SUMMED_LEN]);
@@ -102,6 +140,8 @@ mod tests {
         let expected = WalIndexHeader {
             changes: 7,
             frames: 9,
+            pages: 11,
+            checksum: [12, 13],
             backfilled: 3,
             salt1: 0x0102_0304,
             salt2: 5,

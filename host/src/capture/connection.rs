@@ -5,11 +5,13 @@
 )]
 
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use libsqlite3_sys as ffi;
-use lockkeeper_ltx::{WAL_INDEX_LEN, WalIndexHeader};
+use lockkeeper_ltx::{Pgno, WAL_INDEX_BLOCK_LEN, WAL_INDEX_LEN, WalIndexHeader, wal_index_place};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -22,7 +24,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// pages of a snapshot past the cache.
 const CACHE_PAGES: u32 = 2;
 /// Bytes that SQLite maps of a wal-index at a time.
-const SHM_REGION_LEN: c_int = 32_768;
+const SHM_REGION_LEN: c_int = WAL_INDEX_BLOCK_LEN as c_int;
 /// How often the index is read while a writer is changing it.
 const INDEX_TRIES: u32 = 10_000;
 
@@ -135,18 +137,62 @@ pub(super) fn log_state(connection: &Connection) -> Result<WalIndexHeader> {
 
 /// As [`log_state`], without waiting: `None` while a writer changes it.
 pub(super) fn log_state_now(connection: &Connection) -> Result<Option<WalIndexHeader>> {
+    let words = index_block(connection, 0)?;
+    let mut bytes = [0; WAL_INDEX_LEN];
+    for (at, word) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        // SAFETY: a block is larger than the header, aligned to a page, and mapped; other processes
+        // may write to it, so each word is read once, as it is.
+        *word = unsafe { words.add(at).read_volatile() }.to_ne_bytes();
+    }
+    Ok(WalIndexHeader::parse(&bytes))
+}
+
+/// The pages in the frames `frames`, as the index of the log lists them; `None` if it does not.
+/// That they are still of the same log is to be checked afterwards.
+pub(super) fn listed_pages(
+    connection: &Connection,
+    frames: Range<u64>,
+) -> Result<Option<Vec<Pgno>>> {
+    let mut pages = Vec::new();
+    let mut mapped = None;
+    for frame in frames {
+        let (block, at) = wal_index_place(frame);
+        let words = match mapped {
+            Some((of, words)) if of == block => words,
+            _ => index_block(connection, block)?,
+        };
+        mapped = Some((block, words));
+        let at = usize::try_from(at).unwrap_or(0);
+        // SAFETY: a place is within its block, which is mapped; other processes may write to it, so
+        // each word is read once, as it is.
+        let number = unsafe { words.add(at).read_volatile() };
+        let Some(pgno) = Pgno::new(number) else {
+            return Ok(None);
+        };
+        pages.push(pgno);
+    }
+    // What is read next of the index is newer than all of this.
+    fence(Ordering::Acquire);
+    Ok(Some(pages))
+}
+
+/// Where a block of the wal-index is in memory: [`WAL_INDEX_BLOCK_LEN`] bytes, for as long as the
+/// connection is open.
+fn index_block(connection: &Connection, block: u64) -> Result<*const u32> {
+    let number = c_int::try_from(block)
+        .map_err(|_| Error::internal("the index of the log has too many blocks"))?;
     let file = database_file(connection)?;
     let mut index: *mut c_void = std::ptr::null_mut();
     // SAFETY: `file` lives as long as the connection, and so do its methods. The connection has its
-    // log open, so the first region is mapped already and stays mapped as long as it is; asking for
-    // it only returns where.
+    // log open, so what is mapped stays mapped as long as it is. A block that is not there is not
+    // made.
     let code = unsafe {
         match (*file)
             .pMethods
             .as_ref()
             .and_then(|methods| methods.xShmMap)
         {
-            Some(map) => map(file, 0, SHM_REGION_LEN, 0, &raw mut index),
+            Some(map) => map(file, number, SHM_REGION_LEN, 0, &raw mut index),
             None => {
                 return Err(Error::invalid(
                     "this build of SQLite does not share the index of the log",
@@ -157,14 +203,7 @@ pub(super) fn log_state_now(connection: &Connection) -> Result<Option<WalIndexHe
     if code != ffi::SQLITE_OK || index.is_null() {
         return Err(sqlite_error("cannot read the index of the log", code));
     }
-    let words = index.cast::<u32>().cast_const();
-    let mut bytes = [0; WAL_INDEX_LEN];
-    for (at, word) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        // SAFETY: the region is larger than the header, aligned to a page, and mapped; other
-        // processes may write to it, so each word is read once, as it is.
-        *word = unsafe { words.add(at).read_volatile() }.to_ne_bytes();
-    }
-    Ok(WalIndexHeader::parse(&bytes))
+    Ok(index.cast::<u32>().cast_const())
 }
 
 /// Runs a checkpoint. `false` if a reader or another checkpoint kept it from finishing.

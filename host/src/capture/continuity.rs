@@ -3,6 +3,7 @@
 use lockkeeper_ltx::WalIndexHeader;
 use lockkeeper_ltx::wal::{FRAME_HEADER_LEN, WalHeader, frame_offset};
 
+use super::frames::FrameReader;
 use super::log::Position;
 use super::{Capture, connection};
 use crate::Result;
@@ -64,7 +65,7 @@ impl Capture {
         let Some(run) = self.log.read(&start, frames, 0)? else {
             return Ok(Continuity::Unknown);
         };
-        Ok(if start.changes_after(&run) == Some(state.changes) {
+        Ok(if run.end.changes == Some(state.changes) {
             Continuity::Proven(start)
         } else {
             Continuity::Broken
@@ -103,11 +104,9 @@ impl Capture {
         let Some((&pgno, _)) = run.pages.iter().find(|(_, frame)| **frame == last_frame) else {
             return Ok(Found::Behind);
         };
-        let mut page = vec![0; header.page_size.bytes()];
-        self.log
-            .read_page(last_frame, header.page_size, &mut page)?;
         let sealed = self.spool.page(file.name, pgno)?;
-        if sealed.as_deref() != Some(page.as_slice()) {
+        let mut frame_reader = FrameReader::new(&self.log, *header, frames);
+        if sealed.as_deref() != Some(frame_reader.page(last_frame, pgno)?) {
             return Ok(Found::Behind);
         }
         let changes = self.changes_at(&run.end, &state)?;
@@ -119,7 +118,12 @@ impl Capture {
         if place.frames() == u64::from(state.frames) {
             return Ok(Some(state.changes));
         }
-        let rest = self.log.read(place, state.frames.into(), 0)?;
-        Ok(rest.map(|rest| state.changes.wrapping_sub(rest.transactions)))
+        let counted = Position {
+            changes: Some(0),
+            ..place.clone()
+        };
+        let rest = self.log.read(&counted, state.frames.into(), 0)?;
+        let transactions = rest.and_then(|rest| rest.end.changes);
+        Ok(transactions.map(|transactions| state.changes.wrapping_sub(transactions)))
     }
 }

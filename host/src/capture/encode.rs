@@ -18,7 +18,7 @@ pub(super) trait Sink {
 
 /// Encodes the pages `wanted`, which ascend, and passes the file on in pieces.
 pub(super) fn encode(
-    image: &Image<'_>,
+    image: &mut Image<'_>,
     header: Header,
     encoding: PageEncoding,
     wanted: &[Pgno],
@@ -29,11 +29,10 @@ pub(super) fn encode(
         Error::internal("cannot encode a file").with_source(error)
     };
     let mut encoder = Encoder::new(header, encoding, out).map_err(refused)?;
-    let mut page = vec![0; image.page_size.bytes()];
     for &pgno in wanted {
-        image.read(pgno, &mut page)?;
-        sink.page(pgno, &page)?;
-        encoder.page(pgno, &page, out).map_err(refused)?;
+        let page = image.read(pgno)?;
+        sink.page(pgno, page)?;
+        encoder.page(pgno, page, out).map_err(refused)?;
         if out.len() >= WRITE_BYTES {
             sink.bytes(out)?;
             out.clear();

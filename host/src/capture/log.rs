@@ -9,10 +9,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use lockkeeper_ltx::Pgno;
 use lockkeeper_ltx::wal::{
     FRAME_HEADER_LEN, Next, WAL_HEADER_LEN, WalHeader, WalReader, frame_offset,
 };
-use lockkeeper_ltx::{PageSize, Pgno};
 
 use crate::{Error, Result};
 
@@ -53,15 +53,9 @@ impl Position {
     pub(super) fn is_same_log(&self, header: &WalHeader) -> bool {
         self.salts() == (header.salt1, header.salt2)
     }
-
-    /// SQLite's count of transactions at the end of `run`, which was read from here.
-    pub(super) fn changes_after(&self, run: &Run) -> Option<u32> {
-        self.changes
-            .map(|changes| changes.wrapping_add(run.transactions))
-    }
 }
 
-/// A run of whole transactions that was read from the log.
+/// A run of whole transactions in the log.
 #[derive(Debug)]
 pub(super) struct Run {
     /// The place after it.
@@ -70,8 +64,15 @@ pub(super) struct Run {
     pub(super) pages: FrameMap,
     /// Size of the database after it, in pages.
     pub(super) commit: u32,
-    /// How many transactions it holds.
-    pub(super) transactions: u32,
+}
+
+impl Run {
+    /// Drops the pages that a shrinking transaction cut off.
+    fn finish(mut self) -> Self {
+        let commit = self.commit;
+        self.pages.retain(|pgno, _| pgno.get() <= commit);
+        self
+    }
 }
 
 /// The log file of one database.
@@ -127,8 +128,8 @@ impl LogFile {
         Ok(WalHeader::parse(&bytes).ok())
     }
 
-    /// Reads the transactions between `from` and frame `frames_end`, but stops at the end of the
-    /// first transaction that passes `max_bytes`. `None` if the log does not go on to there.
+    /// Walks through the transactions between `from` and frame `frames_end`, but stops at the end
+    /// of the first transaction that passes `max_bytes`. `None` if the log does not go on to there.
     pub(super) fn read(
         &self,
         from: &Position,
@@ -140,6 +141,7 @@ impl LogFile {
         let chunk_frames = (CHUNK_BYTES / frame_len).max(1) as u64;
         let mut reader = from.reader.clone();
         let (mut pending, mut run) = (FrameMap::new(), None::<Run>);
+        let mut changes = from.changes;
         let mut buffer = Vec::new();
         'log: while reader.frames() < frames_end {
             let count = chunk_frames.min(frames_end.saturating_sub(reader.frames()));
@@ -161,20 +163,19 @@ impl LogFile {
                 };
                 pending.insert(frame.pgno, index);
                 let Some(commit) = frame.commit else { continue };
+                changes = changes.map(|changes| changes.wrapping_add(1));
                 let end = Position {
                     header: from.header,
                     reader: reader.clone(),
-                    changes: None,
+                    changes,
                 };
                 let run = run.get_or_insert_with(|| Run {
                     end: end.clone(),
                     pages: FrameMap::new(),
                     commit,
-                    transactions: 0,
                 });
                 run.end = end;
                 run.commit = commit;
-                run.transactions = run.transactions.saturating_add(1);
                 // Not `append`, which rebuilds the whole map each time.
                 run.pages.extend(std::mem::take(&mut pending));
                 let bytes = reader
@@ -190,23 +191,15 @@ impl LogFile {
         if !pending.is_empty() {
             return Ok(None);
         }
-        Ok(run.map(finish))
+        Ok(run.map(Run::finish))
     }
 
-    /// Reads the page of one frame.
-    pub(super) fn read_page(&self, frame: u64, page_size: PageSize, page: &mut [u8]) -> Result<()> {
-        let offset = frame_offset(frame, page_size).saturating_add(FRAME_HEADER_LEN as u64);
+    /// Reads bytes that must be there.
+    pub(super) fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         self.file
-            .read_exact_at(page, offset)
+            .read_exact_at(bytes, offset)
             .map_err(|e| read_error(&self.path, e))
     }
-}
-
-/// Drops the pages that a shrinking transaction cut off.
-fn finish(mut run: Run) -> Run {
-    let commit = run.commit;
-    run.pages.retain(|pgno, _| pgno.get() <= commit);
-    run
 }
 
 fn read_error(path: &Path, error: std::io::Error) -> Error {

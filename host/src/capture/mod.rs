@@ -9,7 +9,9 @@ mod checkpoint;
 mod connection;
 mod continuity;
 mod encode;
+mod frames;
 mod image;
+mod listing;
 mod log;
 mod page_hashes;
 mod pin;
@@ -236,8 +238,8 @@ impl Capture {
     /// Committed frames in the log, and their bytes.
     pub(crate) fn log_size(&self) -> Result<(u32, u64)> {
         let frames = connection::log_state(&self.control)?.frames;
-        let frame_len = u64::from(self.page_size.get()).saturating_add(FRAME_HEADER_LEN as u64);
-        Ok((frames, u64::from(frames).saturating_mul(frame_len)))
+        let bytes = u64::from(frames).saturating_mul(self.frame_len());
+        Ok((frames, bytes))
     }
 
     /// Committed frames that are not yet copied into the database.
@@ -276,8 +278,13 @@ impl Capture {
             if frames == position.frames() {
                 return Ok(None);
             }
-            let max_bytes = self.options.max_sync_bytes;
-            if let Some(run) = self.log.read(&position, frames, max_bytes)? {
+            let run = if self.fits_one_file(frames.saturating_sub(position.frames())) {
+                self.run_until(&position, &state)?
+            } else {
+                let max_bytes = self.options.max_sync_bytes;
+                self.log.read(&position, frames, max_bytes)?
+            };
+            if let Some(run) = run {
                 return self.seal_run(&position, run, &state).map(Some);
             }
         }
@@ -285,6 +292,15 @@ impl Capture {
             "{} does not hold the frames that its index promises; it is read again",
             self.log.path().display()
         )))
+    }
+
+    fn fits_one_file(&self, frames: u64) -> bool {
+        let max_bytes = self.options.max_sync_bytes;
+        max_bytes == 0 || frames.saturating_mul(self.frame_len()) <= max_bytes
+    }
+
+    fn frame_len(&self) -> u64 {
+        u64::from(self.page_size.get()).saturating_add(FRAME_HEADER_LEN as u64)
     }
 
     /// Seals everything that was committed when it was called, and tells `each` of every file. What

@@ -5,7 +5,7 @@ use lockkeeper_ltx::{Header, PageSize, Pgno, Txid, TxidRange, WalIndexHeader, Wa
 
 use super::encode::{Sink, WRITE_BYTES, encode};
 use super::image::Image;
-use super::log::{FrameMap, Position, Run};
+use super::log::{Position, Run};
 use super::page_hashes::{NewHashes, PageHashes};
 use super::{Capture, Sealed};
 use crate::spool::Draft;
@@ -15,35 +15,33 @@ impl Capture {
     pub(super) fn seal_run(
         &mut self,
         from: &Position,
-        run: Run,
+        mut run: Run,
         state: &WalIndexHeader,
     ) -> Result<Sealed> {
         let changes = if run.end.frames() == u64::from(state.frames) {
             Some(state.changes)
         } else {
-            from.changes_after(&run)
+            run.end.changes
         };
-        let mut pages = run.pages;
-        let mut frames = None;
         let lock_page = self.page_size.lock_page();
         // A page that came with growth but was never written is on the free list; it still has
         // content, and the restored file must have the same.
         let grown: Vec<Pgno> = pages_of(run.commit, self.page_size)
             .skip_while(|pgno| pgno.get() <= self.commit)
-            .filter(|pgno| !pages.contains_key(pgno))
+            .filter(|pgno| !run.pages.contains_key(pgno))
             .collect();
-        let mut wanted: Vec<Pgno> = pages.keys().copied().filter(|p| *p != lock_page).collect();
+        let written = run.pages.keys().copied();
+        let mut wanted: Vec<Pgno> = written.filter(|pgno| *pgno != lock_page).collect();
         if !grown.is_empty() {
             wanted.extend(&grown);
             wanted.sort_unstable();
-            frames = self.frames_until(&run.end)?;
-        }
-        if let Some(mut all) = frames {
-            all.append(&mut pages);
-            pages = all;
+            if let Some(mut all) = self.frames_until(&run.end, run.commit)? {
+                all.append(&mut run.pages);
+                run.pages = all;
+            }
         }
         let span = span(from, &run.end);
-        let txid = self.write_file(&wanted, &pages, run.commit, span)?;
+        let txid = self.write_file(&wanted, &run, span)?;
         self.position = Some(Position { changes, ..run.end });
         self.commit = run.commit;
         Ok(Sealed::Incremental(txid))
@@ -57,27 +55,22 @@ impl Capture {
         state: &WalIndexHeader,
     ) -> Result<Sealed> {
         let start = Position::start_of(*header);
-        let run = self
-            .log
-            .read(&start, state.frames.into(), 0)?
-            .ok_or_else(|| {
-                Error::unavailable(format!(
-                    "{} changed while it was read",
-                    self.log.path().display()
-                ))
-            })?;
+        let run = self.run_until(&start, state)?.ok_or_else(|| {
+            Error::unavailable(format!(
+                "{} changed while it was read",
+                self.log.path().display()
+            ))
+        })?;
         let span = span(&start, &run.end);
         self.page_size = header.page_size;
         let sealed = match self.changed_pages(&run)? {
-            Some(wanted) => {
-                Sealed::Compared(self.write_file(&wanted, &run.pages, run.commit, span)?)
-            }
+            Some(wanted) => Sealed::Compared(self.write_file(&wanted, &run, span)?),
             None => {
                 self.hashes = None;
                 let wanted: Vec<Pgno> = pages_of(run.commit, self.page_size).collect();
                 let hashes = self.or_none(NewHashes::begin(&self.spool, self.page_size));
                 let mut recorder = Recorder::Every(hashes);
-                let txid = self.write(&wanted, &run.pages, run.commit, span, &mut recorder)?;
+                let txid = self.write(&wanted, &run, span, &mut recorder)?;
                 self.hashes = recorder
                     .into_new()
                     .and_then(|new| self.or_none(new.finish(&self.spool, txid, run.commit)));
@@ -101,13 +94,11 @@ impl Capture {
         if Some(hashes.last()) != self.last || hashes.page_size() != self.page_size {
             return Ok(None);
         }
-        let image = self.image(&run.pages)?;
+        let mut image = self.image(run)?;
         let mut reader = hashes.reader();
-        let mut page = vec![0; self.page_size.bytes()];
         let mut changed = Vec::new();
         for pgno in pages_of(run.commit, self.page_size) {
-            image.read(pgno, &mut page)?;
-            if reader.is_changed(pgno, &page)? {
+            if reader.is_changed(pgno, image.read(pgno)?)? {
                 changed.push(pgno);
             }
         }
@@ -119,21 +110,15 @@ impl Capture {
     }
 
     /// Writes the next file, and keeps the hashes in step with it.
-    fn write_file(
-        &mut self,
-        wanted: &[Pgno],
-        frames: &FrameMap,
-        commit: u32,
-        wal: WalSpan,
-    ) -> Result<Txid> {
+    fn write_file(&mut self, wanted: &[Pgno], run: &Run, wal: WalSpan) -> Result<Txid> {
         let Some(mut hashes) = self.hashes.take() else {
-            return self.write(wanted, frames, commit, wal, &mut Recorder::Every(None));
+            return self.write(wanted, run, wal, &mut Recorder::Every(None));
         };
         let mut recorder = Recorder::Changed(&hashes, Vec::with_capacity(wanted.len()));
-        let written = self.write(wanted, frames, commit, wal, &mut recorder);
+        let written = self.write(wanted, run, wal, &mut recorder);
         let pages = recorder.into_changed();
         if let Ok(txid) = written {
-            let kept = hashes.sealed(&self.spool, txid, commit, pages);
+            let kept = hashes.sealed(&self.spool, txid, run.commit, pages);
             self.hashes = self.or_none(kept.map(|()| hashes));
         } else {
             self.hashes = Some(hashes);
@@ -144,8 +129,7 @@ impl Capture {
     fn write(
         &mut self,
         wanted: &[Pgno],
-        frames: &FrameMap,
-        commit: u32,
+        run: &Run,
         wal: WalSpan,
         recorder: &mut Recorder<'_>,
     ) -> Result<Txid> {
@@ -157,7 +141,7 @@ impl Capture {
         };
         let header = Header::new(
             self.page_size,
-            commit,
+            run.commit,
             TxidRange::single(txid),
             crate::clock::now_ms(),
             wal,
@@ -165,7 +149,7 @@ impl Capture {
         let mut draft = self.spool.create(txid)?;
         let mut out = Vec::with_capacity(WRITE_BYTES);
         encode(
-            &self.image(frames)?,
+            &mut self.image(run)?,
             header,
             self.options.encoding,
             wanted,
@@ -180,17 +164,17 @@ impl Capture {
         Ok(txid)
     }
 
-    fn image<'a>(&'a self, frames: &'a FrameMap) -> Result<Image<'a>> {
+    fn image<'a>(&'a self, run: &'a Run) -> Result<Image<'a>> {
         let pin = self
             .pin
             .as_ref()
             .ok_or_else(|| Error::internal("the log is not held"))?;
-        Ok(Image {
-            pin: pin.connection(),
-            log: &self.log,
-            frames,
-            page_size: self.page_size,
-        })
+        Ok(Image::new(
+            pin.connection(),
+            &self.log,
+            &run.end,
+            &run.pages,
+        ))
     }
 
     /// Hashes save space and nothing else: without them capture goes on.
@@ -205,14 +189,6 @@ impl Capture {
                 None
             }
         }
-    }
-
-    /// The newest frame of each page from the start of the log of `end` up to there.
-    pub(super) fn frames_until(&self, end: &Position) -> Result<Option<FrameMap>> {
-        let run = self
-            .log
-            .read(&Position::start_of(end.header), end.frames(), 0)?;
-        run.map(|run| Ok(run.pages)).transpose()
     }
 }
 

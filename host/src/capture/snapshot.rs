@@ -28,7 +28,7 @@ impl Capture {
         if !position.is_same_log(&header) || u64::from(state.frames) != position.frames() {
             return Ok(None);
         }
-        let Some(frames) = self.frames_until(position)? else {
+        let Some(frames) = self.frames_until(position, self.commit)? else {
             return Ok(None);
         };
         Ok(Some(Snapshot {
@@ -36,9 +36,8 @@ impl Capture {
             pin,
             log: self.log.try_clone()?,
             frames,
-            page_size: self.page_size,
+            end: position.clone(),
             commit: self.commit,
-            wal: last_frame_span(position),
             encoding: self.options.encoding,
         }))
     }
@@ -74,31 +73,28 @@ pub(crate) struct Snapshot {
     pin: Pin,
     log: LogFile,
     frames: FrameMap,
-    page_size: PageSize,
+    /// Where `frames` ends.
+    end: Position,
     commit: u32,
-    wal: WalSpan,
     encoding: PageEncoding,
 }
 
 impl Snapshot {
     /// Passes on every page but the lock page, in ascending order.
     pub(crate) fn pages(&self, sink: &mut dyn FnMut(Pgno, &[u8]) -> Result<()>) -> Result<()> {
-        let image = Image {
-            pin: self.pin.connection(),
-            log: &self.log,
-            frames: &self.frames,
-            page_size: self.page_size,
-        };
-        let mut page = vec![0; self.page_size.bytes()];
-        for pgno in pages_of(self.commit, self.page_size) {
-            image.read(pgno, &mut page)?;
-            sink(pgno, &page)?;
+        let mut image = self.image();
+        for pgno in pages_of(self.commit, self.page_size()) {
+            sink(pgno, image.read(pgno)?)?;
         }
         Ok(())
     }
 
+    fn image(&self) -> Image<'_> {
+        Image::new(self.pin.connection(), &self.log, &self.end, &self.frames)
+    }
+
     pub(crate) fn page_size(&self) -> PageSize {
-        self.page_size
+        self.end.header.page_size
     }
 
     /// Size of the database, in pages.
@@ -114,16 +110,12 @@ impl Snapshot {
     ) -> Result<()> {
         let range = TxidRange::new(Txid::FIRST, self.txid)
             .ok_or_else(|| Error::internal("a snapshot ends before it starts"))?;
-        let wanted: Vec<Pgno> = pages_of(self.commit, self.page_size).collect();
-        let image = Image {
-            pin: self.pin.connection(),
-            log: &self.log,
-            frames: &self.frames,
-            page_size: self.page_size,
-        };
-        let header = Header::new(self.page_size, self.commit, range, timestamp_ms, self.wal);
+        let page_size = self.page_size();
+        let wanted: Vec<Pgno> = pages_of(self.commit, page_size).collect();
+        let wal = last_frame_span(&self.end);
+        let header = Header::new(page_size, self.commit, range, timestamp_ms, wal);
         encode(
-            &image,
+            &mut self.image(),
             header,
             self.encoding,
             &wanted,

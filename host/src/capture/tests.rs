@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod checkpoints;
+mod listing;
 mod unseen;
 
 struct Fixture {

@@ -9,13 +9,15 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::policies::SHADOW_SECONDS_MAX;
 use super::{
-    DecidingReport, Failure, Info, InstallAnswer, List, Report, SyncAnswer, SyncRequest, TxidAnswer,
+    DecidingReport, Failure, Info, InstallAnswer, List, Report, SyncAnswer, SyncRequest,
+    TxidAnswer, VerifyAnswer, VerifyRequest,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -101,15 +103,25 @@ impl Client {
     ///
     /// As [`Client::info`].
     pub async fn sync(&self, request: &SyncRequest) -> Result<SyncAnswer> {
+        self.post("/sync", request).await
+    }
+
+    /// Has the replica of a database restored and compared with it. Litestream does not answer it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`]; a replica that does not restore to its database is no error.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<VerifyAnswer> {
+        self.post("/verify", request).await
+    }
+
+    /// Asks for what may take as long as the request says.
+    async fn post<T: DeserializeOwned>(&self, target: &str, request: &impl Serialize) -> Result<T> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Error::internal("a request has no JSON").with_source(error))?;
-        let request = Request::post("/sync").header(CONTENT_TYPE, "application/json");
-        self.ask(
-            request,
-            body.into(),
-            self.timeout.saturating_add(SYNC_GRACE),
-        )
-        .await
+        let request = Request::post(target).header(CONTENT_TYPE, "application/json");
+        let deadline = self.timeout.saturating_add(SYNC_GRACE);
+        self.ask(request, body.into(), deadline).await
     }
 
     /// Who decides.

@@ -10,6 +10,7 @@
 //! | `GET /status` | [`Report`]; Litestream does not have it |
 //! | `GET /txid?path=DB` | [`TxidAnswer`] |
 //! | `POST /sync` with a [`SyncRequest`] | [`SyncAnswer`] |
+//! | `POST /verify` with a [`VerifyRequest`] | [`VerifyAnswer`]; Litestream does not have it |
 //! | `GET /policy` | [`DecidingReport`] |
 //! | `POST /policy/install?sha256=…&shadow=N&seconds=N` with a component | [`InstallAnswer`] |
 //! | `POST /policy/reload` | [`InstallAnswer`] |
@@ -33,10 +34,10 @@ pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{
     DatabaseReport, Failure, Info, List, Listed, PolicyReport, Report, SyncAnswer, SyncRequest,
-    TxidAnswer,
+    TxidAnswer, VerifyAnswer, VerifyRequest,
 };
 
-/// The longest a sync is waited for, in seconds, and how long unless it is said.
+/// The longest a sync or a verification is waited for, in seconds, and how long unless it is said.
 pub const SYNC_SECONDS_MAX: u64 = 60 * 60;
 const SYNC_SECONDS_DEFAULT: u64 = 30;
 

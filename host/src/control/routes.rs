@@ -11,12 +11,16 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use lockkeeper_ltx::Txid;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
-use super::wire::{Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer, shown, time};
+use super::wire::{
+    Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer, VerifyRequest,
+    hex, shown, time,
+};
 use super::{SYNC_SECONDS_DEFAULT, SYNC_SECONDS_MAX};
 use crate::engine::{Fleet, Handle, Until};
-use crate::{clock, paths};
+use crate::{ErrorKind, clock, paths};
 
 /// Bytes of the body of a request: a path, and some room.
 const BODY_MAX: usize = 64 * 1024;
@@ -58,8 +62,12 @@ impl Desk {
                 Ok(answer) => json(&answer),
                 Err(refusal) => refused(refusal),
             },
+            (&Method::POST, "/verify") => match self.verify(request).await {
+                Ok(answer) => json(&answer),
+                Err(refusal) => refused(refusal),
+            },
             (_, "/info" | "/list" | "/status" | "/txid") => other_method("GET"),
-            (_, "/sync") => other_method("POST"),
+            (_, "/sync" | "/verify") => other_method("POST"),
             (_, path) if path.starts_with("/policy") => self.policy(request).await,
             (_, path) => refused((StatusCode::NOT_FOUND, format!("there is no {path}"))),
         }
@@ -85,18 +93,10 @@ impl Desk {
     }
 
     async fn sync(&self, request: Request<Incoming>) -> Result<SyncAnswer, Refusal> {
-        let request: SyncRequest = serde_json::from_slice(&body(request).await?)
-            .map_err(|error| bad_request(format!("invalid request body: {error}")))?;
-        let handle = self.find(&request.path).await?;
+        let request: SyncRequest = parsed(request).await?;
+        let handle = self.find_open(&request.path).await?;
         let path = shown(&handle.path);
-        if !handle.is_running() {
-            let why = format!("database not open: {}", path.display());
-            return Err((StatusCode::CONFLICT, why));
-        }
-        let seconds = match u64::try_from(request.timeout) {
-            Ok(seconds) if seconds > 0 => seconds.min(SYNC_SECONDS_MAX),
-            _ => SYNC_SECONDS_DEFAULT,
-        };
+        let seconds = seconds(request.timeout, SYNC_SECONDS_DEFAULT);
         let until = if request.wait {
             Until::Durable
         } else {
@@ -121,6 +121,33 @@ impl Desk {
         })
     }
 
+    async fn verify(&self, request: Request<Incoming>) -> Result<VerifyAnswer, Refusal> {
+        let request: VerifyRequest = parsed(request).await?;
+        let handle = self.find_open(&request.path).await?;
+        let path = shown(&handle.path);
+        let seconds = seconds(request.timeout, SYNC_SECONDS_MAX);
+        let failed = |why| (StatusCode::INTERNAL_SERVER_ERROR, why);
+        let verified = timeout(Duration::from_secs(seconds), handle.verify())
+            .await
+            .map_err(|_| failed(format!("not done in {seconds} s")))?;
+        let (txid, error) = match verified {
+            Ok(verified) => (Some(hex(verified.txid)), None),
+            Err(error) if error.kind() == ErrorKind::Corrupt => (None, Some(error.to_string())),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        Ok(VerifyAnswer { path, txid, error })
+    }
+
+    /// A database whose task can be asked.
+    async fn find_open(&self, path: &str) -> Result<Handle, Refusal> {
+        let handle = self.find(path).await?;
+        if !handle.is_running() {
+            let why = format!("database not open: {}", shown(&handle.path).display());
+            return Err((StatusCode::CONFLICT, why));
+        }
+        Ok(handle)
+    }
+
     async fn find(&self, path: &str) -> Result<Handle, Refusal> {
         if path.is_empty() {
             return Err(bad_request("path required".into()));
@@ -131,6 +158,18 @@ impl Desk {
         let found = tokio::task::spawn_blocking(move || fleet.find(&wanted)).await;
         found.ok().flatten().ok_or_else(|| not_found(&path))
     }
+}
+
+fn seconds(asked: i64, default: u64) -> u64 {
+    match u64::try_from(asked) {
+        Ok(seconds) if seconds > 0 => seconds.min(SYNC_SECONDS_MAX),
+        _ => default,
+    }
+}
+
+async fn parsed<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    serde_json::from_slice(&body(request).await?)
+        .map_err(|error| bad_request(format!("invalid request body: {error}")))
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {

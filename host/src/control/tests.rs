@@ -95,6 +95,37 @@ async fn a_sync_tells_how_far_the_database_and_its_replica_are() {
 }
 
 #[tokio::test]
+async fn a_verification_tells_what_was_proven_or_what_is_wrong() {
+    let dir = fixture();
+    let app = application(dir.path(), "app.db");
+    let keeper = start(dir.path(), CONFIG).await;
+    let (client, path) = (client(dir.path()), dir.path().join("app.db"));
+    keeper.snapshot(&path).await.unwrap();
+    app.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+    let request = VerifyRequest {
+        path: path.display().to_string(),
+        timeout: 0,
+    };
+    let proven = client.verify(&request).await.unwrap();
+    let last = client.txid(&request.path).await.unwrap().txid;
+    let txid = format!("{last:016x}");
+    assert_eq!((proven.path, proven.error), (path, None));
+    assert_eq!(proven.txid.as_ref(), Some(&txid));
+
+    let newest = dir.path().join(format!("replica/ltx/0/{txid}-{txid}.ltx"));
+    std::fs::remove_file(newest).unwrap();
+    let failed = client.verify(&request).await.unwrap();
+    let why = failed.error.unwrap();
+    assert!(failed.txid.is_none() && why.contains(&txid), "{why}");
+    let unknown = VerifyRequest {
+        path: "/no/such.db".into(),
+        timeout: 0,
+    };
+    let error = client.verify(&unknown).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}
+
+#[tokio::test]
 async fn a_sync_waits_for_the_replica_only_if_it_is_asked_to_and_says_why_it_ends() {
     let dir = fixture();
     let _apps = ["app.db", "blocked.db"].map(|name| application(dir.path(), name));

@@ -159,6 +159,30 @@ pub struct SyncAnswer {
     pub replicated_txid: u64,
 }
 
+/// Asks for the proof that a replica restores to its database. Litestream does not answer it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct VerifyRequest {
+    /// The database file.
+    #[serde(default)]
+    pub path: String,
+    /// How many seconds it may take; 0 for an hour.
+    #[serde(default)]
+    pub timeout: i64,
+}
+
+/// Whether it does.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct VerifyAnswer {
+    /// The database file.
+    pub path: PathBuf,
+    /// The transaction that was restored and found equal, with all that was committed when it was
+    /// asked for; none if that was not so.
+    pub txid: Option<String>,
+    /// What was wrong.
+    pub error: Option<String>,
+}
+
 /// Why a request was not done.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]
@@ -249,7 +273,7 @@ pub(super) fn shown(path: &Path) -> PathBuf {
     path.to_string_lossy().into_owned().into()
 }
 
-fn hex(txid: Txid) -> String {
+pub(super) fn hex(txid: Txid) -> String {
     txid.to_string()
 }
 

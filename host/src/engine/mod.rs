@@ -1,6 +1,7 @@
 //! Drives the replication of every database of one configuration.
 
 mod absent;
+mod attention;
 mod catalogue;
 mod database;
 mod directory;
@@ -10,6 +11,7 @@ mod merge;
 mod ownership;
 mod places;
 mod policies;
+mod proof;
 mod reconcile;
 mod requests;
 mod resend;
@@ -39,7 +41,6 @@ pub(crate) use self::fleet::{Common, Fleet, Handle};
 pub use self::status::{ControlState, DatabaseState, DatabaseStatus, LogHeld, Status, Verified};
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;
-use self::verification::Outcome;
 pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
 use crate::configuration::Entry;
@@ -217,34 +218,7 @@ impl Lockkeeper {
     ///
     /// Dropping the future stops the wait, nothing else.
     pub async fn verify(&self, database: impl AsRef<Path>) -> Result<Verified> {
-        let handle = self.find(database.as_ref())?;
-        let shared = Arc::clone(&handle.shared);
-        let path = handle.path.clone();
-        let synced = handle.sync(Until::Durable).await?;
-        let mut outcomes = shared.ask_for_verification();
-        loop {
-            let ended = || Error::unavailable("replication has stopped");
-            outcomes.changed().await.map_err(|_| ended())?;
-            let outcome = outcomes.borrow_and_update().clone();
-            match outcome {
-                // One that was under way may have begun before the last commits.
-                Some(Outcome::Proven(it)) if Some(it.txid) < synced.spooled => {}
-                Some(Outcome::Proven(verified)) => return Ok(verified),
-                Some(Outcome::Failed(why)) => {
-                    return Err(Error::corrupt(format!(
-                        "the replica of {} does not restore to it: {why}",
-                        path.display()
-                    )));
-                }
-                Some(Outcome::Unknown(why)) => {
-                    return Err(Error::unavailable(format!(
-                        "the replica of {} was not verified: {why}",
-                        path.display()
-                    )));
-                }
-                None => {}
-            }
-        }
+        self.find(database.as_ref())?.verify().await
     }
 
     fn find(&self, path: &Path) -> Result<Handle> {

@@ -184,6 +184,31 @@ async fn a_commit_that_nobody_told_of_is_found() {
 }
 
 #[tokio::test]
+async fn a_commit_that_comes_while_another_is_sealed_is_sent() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |settings| {
+        settings.replica.sync_interval = Duration::from_millis(5);
+        // No tick finds it.
+        settings.monitor_interval = Duration::from_secs(3600);
+    });
+    keeper.snapshot(dir.path().join("app.db")).await.unwrap();
+    for round in 1..=40_u32 {
+        insert(&app);
+        // Into every part of the turn that seals the first.
+        tokio::time::sleep(Duration::from_micros(100) * (round % 20)).await;
+        insert(&app);
+        let sent = async {
+            while restored_rows(dir.path()).await != 2 * i64::from(round) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let sent = tokio::time::timeout(DEADLINE, sent).await;
+        sent.expect("both are sent");
+    }
+    keeper.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stop_flushes_and_a_new_start_goes_on_with_increments() {
     let (dir, app) = fixture();
     for round in 1..=3 {
@@ -402,14 +427,18 @@ async fn replication_goes_on_under_a_policy_that_never_answers() {
         keeper.sync().await.unwrap();
         assert_eq!(restored_rows(dir.path()).await, expected);
     }
-    // The first snapshot comes although nobody proposed it.
+    // The first snapshot comes although nobody proposed it, and the policy is given up.
     let mut durable = keeper.fleet.members()[0].shared.subscribe_durable();
-    while keeper.status().databases[0].snapshot.is_none() {
-        insert(&app);
-        tokio::time::timeout(DEADLINE, durable.changed()).await.ok();
-    }
-    let stats = keeper.status().policy;
-    assert!(stats.set_aside, "{stats:?}");
+    let both = async {
+        let is_done =
+            |status: &Status| status.databases[0].snapshot.is_some() && status.policy.set_aside;
+        while !is_done(&keeper.status()) {
+            insert(&app);
+            durable.changed().await.unwrap();
+        }
+    };
+    let both = tokio::time::timeout(DEADLINE, both).await;
+    both.unwrap_or_else(|_| panic!("{:?}", keeper.status()));
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(
         restored_rows(dir.path()).await,

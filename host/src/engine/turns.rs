@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::attention::Attention;
 use super::database::{Command, Stop, blocking};
 use super::shared::DatabaseShared;
 use super::watch::LogWatcher;
@@ -12,10 +13,6 @@ use super::worker::{PermittedSnapshot, Turn, TurnKind, Worker};
 use crate::capture::Snapshot;
 use crate::settings::DatabaseSettings;
 use crate::{Error, Result};
-
-/// A database that is told of when it changes is looked at once in so many `monitor-interval`s, in
-/// case that was missed.
-const QUIET_INTERVALS: u32 = 10;
 
 /// Where the database at one transaction goes when somebody asked for it.
 pub(super) struct Images {
@@ -52,33 +49,39 @@ impl Turns<'_> {
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut Stop,
     ) -> Result<()> {
-        let mut watch = self.watcher.watch(&self.settings.path, self.shared.wake());
+        let interval = self.settings.monitor_interval;
+        let watch = self.watcher.watch(&self.settings.path, self.shared.wake());
+        let mut attention = Attention::new(watch, interval);
         let mut batching = false;
         let mut next = Instant::now();
         loop {
-            let (command, is_tick) = tokio::select! {
+            let command = tokio::select! {
                 biased;
-                () = std::future::ready(()), if stop.is_asked() => (Some(Command::Stop), false),
+                () = std::future::ready(()), if stop.is_asked() => Some(Command::Stop),
                 // Before commands: whoever asks all the time must not keep a checkpoint waiting.
-                () = tokio::time::sleep_until(next) => (None, true),
-                command = commands.recv() => (Some(command.unwrap_or(Command::Stop)), false),
+                () = tokio::time::sleep_until(next) => None,
+                command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
                 // While commits are batched, more of them change nothing.
-                () = self.shared.woken(), if !batching => (None, false),
+                () = self.shared.woken(), if !batching => {
+                    attention.woken();
+                    None
+                }
             };
-            // First, so that a commit which the turn does not see is told of.
-            let is_listening = watch.listen();
-            if is_tick && is_listening && worker.is_quiet(self.shared) {
-                let rest = self.settings.monitor_interval * QUIET_INTERVALS;
-                next = worker.decides_at().min(Instant::now() + rest);
+            if command.is_none()
+                && let Some(at) = attention.quiet_until(&worker, self.shared)
+            {
+                next = at;
                 continue;
             }
-            let kind = match &command {
+            if worker.has_commits() {
+                attention.rest();
+            }
+            if matches!(command, Some(Command::Stop)) {
+                stop.ask();
+            }
+            let kind = match command {
                 None => TurnKind::Regular,
-                Some(Command::Sync(_)) => TurnKind::Seal,
-                Some(Command::Stop) => {
-                    stop.ask();
-                    TurnKind::Seal
-                }
+                Some(Command::Sync(_) | Command::Stop) => TurnKind::Seal,
             };
             let (returned, turn) = self.turn(worker, kind).await;
             worker = returned;
@@ -89,19 +92,17 @@ impl Turns<'_> {
                         let _ = reply.send(Err(Error::unavailable(error.to_string())));
                     }
                     self.unless_it_is_busy(error, stop)?;
-                    next = Instant::now() + self.settings.monitor_interval;
+                    next = Instant::now() + interval;
                     continue;
                 }
             };
-            batching = turn.wait < self.settings.monitor_interval;
+            batching = turn.is_batching;
             let after = Instant::now() + turn.wait;
             next = match kind {
                 TurnKind::Regular => after,
                 TurnKind::Seal => next.min(after),
             };
-            if batching {
-                watch.rest();
-            }
+            next = attention.after_turn(batching).unwrap_or(next);
             self.images.pass_on(turn.snapshot, turn.verification);
             match command {
                 Some(Command::Stop) => return put_to_rest(worker).await,

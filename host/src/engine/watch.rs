@@ -118,6 +118,10 @@ impl Watch {
         self.is_listening
     }
 
+    pub(crate) fn is_listening(&self) -> bool {
+        self.is_listening
+    }
+
     /// Does not wake until it listens again. While commits are batched nobody needs to know of
     /// each, and being told would cost more than sending them.
     pub(crate) fn rest(&mut self) {

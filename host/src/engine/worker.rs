@@ -55,6 +55,8 @@ pub(crate) enum TurnKind {
 pub(crate) struct Turn {
     /// When to look again although nothing wakes us.
     pub(crate) wait: Duration,
+    /// Whether commits wait until then on purpose, and more of them change nothing.
+    pub(crate) is_batching: bool,
     pub(crate) spooled: Option<Txid>,
     /// A snapshot to send.
     pub(crate) snapshot: Option<PermittedSnapshot>,
@@ -96,6 +98,11 @@ impl Worker {
             && shared.read(|marks| !marks.verification_asked && needed_snapshot(marks).is_none())
     }
 
+    /// Whether commits wait, or that cannot be told at the moment.
+    pub(crate) fn has_commits(&self) -> bool {
+        !self.capture.is_certainly_idle()
+    }
+
     /// When the policy is asked again although nothing was committed.
     pub(crate) fn decides_at(&self) -> tokio::time::Instant {
         self.decides_at.into()
@@ -118,6 +125,7 @@ impl Worker {
         let now = Instant::now();
         let mut turn = Turn {
             wait: self.settings.monitor_interval,
+            is_batching: false,
             spooled: None,
             snapshot: None,
             verification: None,
@@ -131,10 +139,14 @@ impl Worker {
                 TurnKind::Regular => self.sync_delay(shared, since, now),
                 TurnKind::Seal => Duration::ZERO,
             };
-            if delay.is_zero() {
+            let delay = if delay.is_zero() {
                 self.seal(shared)?;
-                turn.wait = turn.wait.min(self.wait_for_more(shared, kind)?);
+                self.wait_for_more(shared, kind)?
             } else {
+                Some(delay)
+            };
+            if let Some(delay) = delay {
+                turn.is_batching = true;
                 turn.wait = turn.wait.min(delay);
             }
         }
@@ -176,14 +188,18 @@ impl Worker {
             .max(soon)
     }
 
-    /// How long to wait for what was committed while the last file was written.
-    fn wait_for_more(&mut self, shared: &DatabaseShared, kind: TurnKind) -> Result<Duration> {
+    /// How long what was committed while the last file was written is to wait, if anything was.
+    fn wait_for_more(
+        &mut self,
+        shared: &DatabaseShared,
+        kind: TurnKind,
+    ) -> Result<Option<Duration>> {
         if kind == TurnKind::Seal || !self.capture.is_pending()? {
-            return Ok(Duration::MAX);
+            return Ok(None);
         }
         let now = Instant::now();
         self.pending_since = Some(now);
-        Ok(self.sync_delay(shared, now, now))
+        Ok(Some(self.sync_delay(shared, now, now)))
     }
 
     fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {

@@ -68,7 +68,7 @@ async fn what_was_written(store: &dyn Store) {
     let listed = store.list("ltx/0", Times::Sealed).await.unwrap();
     let listed: Vec<_> = listed
         .iter()
-        .map(|o| (o.key.as_str(), o.size, o.created_ms))
+        .map(|o| (o.key.as_str(), o.size, o.created_ms()))
         .collect();
     assert_eq!(
         listed,

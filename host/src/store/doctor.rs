@@ -129,7 +129,7 @@ impl Examination<'_> {
         let listed = self.store.list(folder, times).await?;
         let found = listed.iter().find(|object| object.key == self.key);
         let found = found.ok_or_else(|| Error::unavailable("what was written is not listed"));
-        Ok(found?.created_ms)
+        Ok(found?.created_ms())
     }
 
     async fn conditions(&mut self) {

@@ -349,11 +349,12 @@ fn list_objects(root: &Path, prefix: &[String]) -> io::Result<Vec<ObjectInfo>> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e),
         };
-        let created_ms = to_unix_ms(meta.modified()?.into_std());
+        let created = meta.modified()?.into_std();
+        let created = jiff::Timestamp::try_from(created).map_err(io::Error::other)?;
         objects.push(ObjectInfo {
             key: key::join(prefix, &name),
             size: meta.len(),
-            created_ms,
+            created,
         });
     }
     objects.sort_by(|a, b| a.key.cmp(&b.key));
@@ -457,19 +458,6 @@ fn from_unix_ms(ms: i64) -> io::Result<SystemTime> {
         UNIX_EPOCH.checked_add(distance)
     };
     time.ok_or_else(|| io::Error::other(format!("the time {ms} ms is out of range")))
-}
-
-/// Rounds up: Litestream 0.3 left times with fractions of a millisecond, and a file must not seem
-/// to be there before it was.
-fn to_unix_ms(time: SystemTime) -> i64 {
-    let ms = |distance: Duration, up: bool| {
-        let part = u128::from(up && !distance.subsec_nanos().is_multiple_of(1_000_000));
-        i64::try_from(distance.as_millis() + part).unwrap_or(i64::MAX)
-    };
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => ms(after, true),
-        Err(before) => -ms(before.duration(), false),
-    }
 }
 
 fn exists(key: &Key, store: &FileStore) -> Error {

@@ -66,8 +66,33 @@ pub struct ObjectInfo {
     pub key: String,
     /// Size in bytes.
     pub size: u64,
-    /// When its content was sealed, in milliseconds since the Unix epoch; see [`Times`].
-    pub created_ms: i64,
+    /// When its content was sealed; see [`Times`].
+    pub created: jiff::Timestamp,
+}
+
+impl ObjectInfo {
+    /// The last millisecond since the Unix epoch that had begun when it was sealed: "sealed before
+    /// T" is the same of it and of the exact time, for every T in whole milliseconds.
+    ///
+    /// LTX files have times in whole milliseconds, but a Litestream that is killed between naming a
+    /// file and setting its time leaves an exact one.
+    #[must_use]
+    pub fn created_ms(&self) -> i64 {
+        to_ms(self.created.as_nanosecond().div_euclid(NANOS_PER_MS))
+    }
+
+    /// The first millisecond since the Unix epoch that had not begun before it was sealed: "sealed
+    /// by T" is the same of it and of the exact time, for every T in whole milliseconds.
+    pub(crate) fn created_by_ms(&self) -> i64 {
+        to_ms(-(-self.created.as_nanosecond()).div_euclid(NANOS_PER_MS))
+    }
+}
+
+const NANOS_PER_MS: i128 = 1_000_000;
+
+/// Every [`jiff::Timestamp`] is in range.
+fn to_ms(ms: i128) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 /// A place that keeps objects below one root. Objects are created once and never changed, but for
@@ -132,4 +157,23 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Where this is, for people: never with a secret in it.
     fn describe(&self) -> String;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_between_milliseconds_are_before_and_by_the_right_ones() {
+        let times = [(5_400_000, 5, 6), (6_000_000, 6, 6), (-5_400_000, -6, -5)];
+        for (ns, begun, by) in times {
+            let object = ObjectInfo {
+                key: String::new(),
+                size: 0,
+                created: jiff::Timestamp::from_nanosecond(ns).unwrap(),
+            };
+            assert_eq!((object.created_ms(), object.created_by_ms()), (begun, by));
+        }
+    }
 }

@@ -195,7 +195,7 @@ impl Replica {
                 level,
                 name,
                 size: object.size,
-                created_ms: object.created_ms,
+                created_ms: object.created_ms(),
             })
         };
         let mut files: Vec<ReplicaFile> = objects.iter().filter_map(file).collect();

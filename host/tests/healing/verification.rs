@@ -75,6 +75,10 @@ async fn damage_is_found_pauses_deletion_and_is_mended_by_a_snapshot() {
         let mut world = World::new().await;
         world.more = "snapshot: {interval: 24h}\n";
         world.start().await;
+        // Not later: it would stand in for the file that is damaged.
+        world
+            .until("the first snapshot", |status| status.snapshot.is_some())
+            .await;
         world.insert();
         world.sync().await;
         damage(&World::newest(&world.remote(0)));

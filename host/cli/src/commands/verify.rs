@@ -2,10 +2,12 @@ use std::io::{Write as _, stdout};
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use lockkeeper::control::{Client, SYNC_SECONDS_MAX, VerifyRequest};
 use lockkeeper::{Configuration, Lockkeeper};
 use serde_json::json;
 
 use crate::args::Globals;
+use crate::control::Control;
 use crate::runtime::{self, Termination};
 use crate::source::{self, Source};
 use crate::text;
@@ -14,6 +16,8 @@ use crate::text;
 pub(crate) struct Verify {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    control: Control,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -30,31 +34,75 @@ struct Proof {
 }
 
 impl Verify {
-    /// Replicates while it verifies: what is committed and not sent would be missing.
+    /// Asks the process that replicates. If there is none, replicates itself while it verifies:
+    /// what is committed and not sent would be missing.
     pub(crate) fn run(self, globals: &Globals) -> Result<()> {
         let configuration = self.source.configuration(globals)?;
         runtime::log(configuration.logging(), Some(tracing::Level::ERROR));
         let wanted = self.wanted(&configuration)?;
-        let deadline = configuration.shutdown_timeout();
-        let builder = Lockkeeper::builder()
-            .configuration(configuration)
-            .policy(self.source.policy());
-        let proofs = runtime::block_on(async {
-            let mut termination = Termination::listen()?;
-            let keeper = builder.start().await?;
-            let proofs = tokio::select! {
-                proofs = verify(&keeper, &wanted) => proofs,
-                name = termination.recv() => bail!("ended by {name} before everything was verified"),
-            };
-            keeper.stop(deadline).await?;
-            anyhow::Ok(proofs)
-        })?;
+        let proofs = match self.process(&configuration) {
+            Some(client) => runtime::block_on(self.ask(&client, &wanted))?,
+            None => self.replicate(configuration, &wanted)?,
+        };
         self.show(&proofs)?;
         let failed = proofs.iter().filter(|proof| proof.proven.is_err()).count();
         if failed > 0 {
             bail!("{failed} of {} replicas are not proven", proofs.len());
         }
         Ok(())
+    }
+
+    /// The process that replicates: one that is named, or that listens where the configuration has
+    /// its socket.
+    fn process(&self, configuration: &Configuration) -> Option<Client> {
+        if let Some(socket) = &self.control.socket {
+            return Some(self.control.client_at(socket.clone(), SYNC_SECONDS_MAX));
+        }
+        let socket = configuration.control_socket()?;
+        let client = self.control.client_at(socket.to_owned(), SYNC_SECONDS_MAX);
+        let is_there = runtime::block_on(async { Ok(client.info().await.is_ok()) });
+        is_there.is_ok_and(|is_there| is_there).then_some(client)
+    }
+
+    async fn ask(&self, client: &Client, wanted: &[(String, String)]) -> Result<Vec<Proof>> {
+        let mut proofs = Vec::with_capacity(wanted.len());
+        for (database, replica) in wanted {
+            let request = VerifyRequest {
+                path: database.clone(),
+                timeout: i64::try_from(self.control.seconds(SYNC_SECONDS_MAX))?,
+            };
+            let proven = match client.verify(&request).await {
+                Ok(answer) => answer.txid.ok_or(answer.error.unwrap_or_default()),
+                Err(error) => Err(error.to_string()),
+            };
+            proofs.push(Proof {
+                database: database.clone(),
+                replica: replica.clone(),
+                proven,
+            });
+        }
+        Ok(proofs)
+    }
+
+    fn replicate(
+        &self,
+        configuration: Configuration,
+        wanted: &[(String, String)],
+    ) -> Result<Vec<Proof>> {
+        let deadline = configuration.shutdown_timeout();
+        let builder = Lockkeeper::builder()
+            .configuration(configuration)
+            .policy(self.source.policy());
+        runtime::block_on(async {
+            let mut termination = Termination::listen()?;
+            let keeper = builder.start().await?;
+            let proofs = tokio::select! {
+                proofs = verify(&keeper, wanted) => proofs,
+                name = termination.recv() => bail!("ended by {name} before everything was verified"),
+            };
+            keeper.stop(deadline).await?;
+            Ok(proofs)
+        })
     }
 
     fn wanted(&self, configuration: &Configuration) -> Result<Vec<(String, String)>> {

@@ -368,6 +368,10 @@ async fn a_newest_file_that_is_lost_on_both_sides_is_told_and_a_full_one_takes_i
     let host = shared.host(3);
     let keeper = host.start(&shared.replica);
     within(keeper.sync()).await.unwrap();
+    // Not later: it would hold what is lost.
+    within(keeper.snapshot(host.folder.join("app.db")))
+        .await
+        .unwrap();
     for _ in 0..3 {
         insert(&host.app);
         within(keeper.sync()).await.unwrap();

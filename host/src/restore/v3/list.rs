@@ -37,7 +37,7 @@ async fn list_generation(store: &dyn Store, generation: GenerationId) -> Result<
             generation,
             index: SnapshotFile::parse_name(name(object))?,
             size: object.size,
-            created_ms: object.created_ms,
+            created_ms: object.created_by_ms(),
         })
     });
     let segments = segments.iter().filter_map(|object| {
@@ -47,7 +47,7 @@ async fn list_generation(store: &dyn Store, generation: GenerationId) -> Result<
             index,
             offset,
             size: object.size,
-            created_ms: object.created_ms,
+            created_ms: object.created_by_ms(),
         })
     });
     Ok(Generations {

@@ -1,6 +1,7 @@
 //! Listings, page by page where a store gives pages.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::list::{PaginatedListOptions, PaginatedListResult};
@@ -153,7 +154,9 @@ impl ObjectStoreAdapter {
         Some(ObjectInfo {
             key,
             size: meta.size,
-            created_ms: meta.last_modified.timestamp_millis(),
+            created: jiff::Timestamp::try_from(SystemTime::from(meta.last_modified))
+                // A file whose time is not plausible must not seem old: old ones are deleted.
+                .unwrap_or(jiff::Timestamp::MAX),
         })
     }
 
@@ -179,7 +182,7 @@ impl ObjectStoreAdapter {
         let stored = stored.and_then(|value| value.as_ref().parse::<jiff::Timestamp>().ok());
         let mut info = self.listed(meta);
         if let (Some(info), Some(time)) = (&mut info, stored) {
-            info.created_ms = time.as_millisecond();
+            info.created = time;
         }
         Ok(info)
     }
