@@ -69,11 +69,12 @@ struct Policy;
 export!(Policy);
 
 impl Guest for Policy {
-    fn describe() -> Description {
+    fn metadata() -> Description {
         Description {
             name: env!("CARGO_PKG_NAME").into(),
             version: env!("CARGO_PKG_VERSION").into(),
             summary: env!("CARGO_PKG_DESCRIPTION").into(),
+            needs: Vec::new(),
         }
     }
 
@@ -91,7 +92,6 @@ impl Guest for Policy {
     fn plan_sync(facts: SyncFacts) -> SyncProposal {
         let wait = decide::plan_sync(&decide::SyncFacts {
             since_last_sync: facts.since_last_sync,
-            waiters: facts.waiters,
             sync_interval: facts.sync_interval,
         });
         SyncProposal { wait }
@@ -113,15 +113,15 @@ impl Guest for Policy {
         }
     }
 
-    fn plan_snapshot(inventory: Inventory) -> Option<String> {
+    fn plan_snapshot(facts: SnapshotFacts) -> Option<String> {
         decide::plan_snapshot(&decide::SnapshotFacts {
-            now: inventory.now,
-            durable: inventory.marks.durable,
-            newest: inventory.snapshots.last().map(|file| decide::Snapshot {
+            now: facts.now,
+            durable: facts.marks.durable,
+            newest: facts.snapshots.last().map(|file| decide::Snapshot {
                 max_txid: file.max_txid,
                 created: file.created,
             }),
-            snapshot_interval: inventory.snapshot_interval,
+            snapshot_interval: facts.snapshot_interval,
         })
     }
 
@@ -175,6 +175,42 @@ impl Guest for Policy {
         };
         keeps.into_iter().map(keep).collect()
     }
+
+    fn plan_holds(_facts: HoldFacts) -> Vec<Hold> {
+        Vec::new()
+    }
+
+    fn approve_restore(_facts: RestoreFacts) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn on_event(event: Event) -> Vec<Alert> {
+        let alerts = decide::on_event(decide::Event {
+            code: event.code,
+            begins: event.begins,
+            severity: match event.severity {
+                Severity::Error => plan::Severity::Error,
+                Severity::Warning => plan::Severity::Warning,
+                Severity::Note => plan::Severity::Note,
+            },
+            message: event.message,
+        });
+        let alert = |alert: decide::Alert| Alert {
+            severity: severity(alert.severity),
+            code: alert.code,
+            message: alert.message,
+            quiet_for: alert.quiet_for,
+        };
+        alerts.into_iter().map(alert).collect()
+    }
+}
+
+fn severity(from: plan::Severity) -> Severity {
+    match from {
+        plan::Severity::Error => Severity::Error,
+        plan::Severity::Warning => Severity::Warning,
+        plan::Severity::Note => Severity::Note,
+    }
 }
 
 fn file(from: &types::FileFacts) -> decide::File {
@@ -217,11 +253,7 @@ fn settings(from: Vec<plan::Setting>) -> Vec<types::Setting> {
 
 fn diagnostic(from: plan::Diagnostic) -> Diagnostic {
     Diagnostic {
-        severity: match from.severity {
-            plan::Severity::Error => Severity::Error,
-            plan::Severity::Warning => Severity::Warning,
-            plan::Severity::Note => Severity::Note,
-        },
+        severity: severity(from.severity),
         code: from.code.into(),
         path: from.path,
         position: from.position.map(|at| types::Position {

@@ -1,6 +1,8 @@
-//! When to seal, checkpoint, snapshot and merge, and what to keep. Times are milliseconds.
+//! When to seal, checkpoint, snapshot and merge, what to keep, and what to tell people. Times are
+//! milliseconds.
 
 mod compaction;
+mod event;
 mod retention;
 mod round;
 
@@ -8,6 +10,7 @@ use alloc::format;
 use alloc::string::String;
 
 pub use compaction::{CompactionFacts, File, Level, Merge, plan_compaction};
+pub use event::{Alert, Event, on_event};
 pub use retention::{Held, Keep, RetentionFacts, plan_retention};
 use round::Round;
 
@@ -16,8 +19,6 @@ use round::Round;
 pub struct SyncFacts {
     /// Time since the last seal; none before the first.
     pub since_last_sync: Option<u64>,
-    /// Tasks that wait for durability.
-    pub waiters: u32,
     /// The longest a commit may wait while others keep coming.
     pub sync_interval: u64,
 }
@@ -30,8 +31,8 @@ pub struct SyncFacts {
 #[must_use]
 pub fn plan_sync(facts: &SyncFacts) -> u64 {
     match facts.since_last_sync {
-        Some(since) if facts.waiters == 0 => facts.sync_interval.saturating_sub(since),
-        _ => 0,
+        Some(since) => facts.sync_interval.saturating_sub(since),
+        None => 0,
     }
 }
 
@@ -155,10 +156,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn sync(since: Option<u64>, waiters: u32, wait: u64) {
+    fn sync(since: Option<u64>, wait: u64) {
         let facts = SyncFacts {
             since_last_sync: since,
-            waiters,
             sync_interval: 1000,
         };
         assert_eq!(plan_sync(&facts), wait, "{facts:?}");
@@ -166,12 +166,11 @@ mod tests {
 
     #[test]
     fn lone_commits_go_at_once_and_streams_are_batched() {
-        sync(None, 0, 0);
-        sync(Some(1000), 0, 0);
-        sync(Some(60_000), 0, 0);
-        sync(Some(300), 0, 700);
-        sync(Some(0), 0, 1000);
-        sync(Some(0), 1, 0);
+        sync(None, 0);
+        sync(Some(1000), 0);
+        sync(Some(60_000), 0);
+        sync(Some(300), 700);
+        sync(Some(0), 1000);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_core::policy::{RestoreAction, RestoreFacts};
 pub use lockkeeper_ltx::PageEncoding;
 
 use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
@@ -11,9 +13,9 @@ use crate::configuration::{Configuration, Entry};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
 use crate::policy::trace::TraceSettings;
 use crate::policy::{Component, Policy, PolicySource, Severity, StoredPolicies};
-use crate::restore::{IntegrityCheck, RestoreOptions, plan_restore, restore};
+use crate::restore::{IntegrityCheck, RestoreOptions, RestorePlan, plan_restore, restore};
 use crate::settings::DatabaseSettings;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// The formats that a stored configuration may have.
 const FORMATS: [&str; 2] = ["yml", "yaml"];
@@ -168,16 +170,16 @@ impl Builder {
                 _ => tracing::warn!("litestream configuration: {found}"),
             }
         }
+        let policy = Policy::start(component, self.trace.as_ref(), self.stored_policies)?;
+        if let Some(why) = refused {
+            policy.refuse(why);
+        }
         for entry in &configuration.databases {
             if let Entry::File(settings) = entry
                 && (settings.restore_if_missing || self.restore_if_missing)
             {
-                restore_missing(settings).await?;
+                restore_missing(settings, &policy).await?;
             }
-        }
-        let policy = Policy::start(component, self.trace.as_ref(), self.stored_policies)?;
-        if let Some(why) = refused {
-            policy.refuse(why);
         }
         let common = Common {
             policy,
@@ -193,8 +195,9 @@ impl Builder {
     }
 }
 
-/// Restores a database that does not exist. One that has no backup yet is left to the application.
-async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
+/// Restores a database that does not exist, if the policy agrees. One that has no backup yet is
+/// left to the application.
+async fn restore_missing(settings: &DatabaseSettings, policy: &Policy) -> Result<()> {
     if settings.path.exists() {
         return Ok(());
     }
@@ -203,7 +206,7 @@ async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
         integrity_check: IntegrityCheck::Quick,
         ..RestoreOptions::new(&settings.path)
     };
-    match plan_restore(&replica, options.target).await {
+    let planned = match plan_restore(&replica, options.target).await {
         Err(error) if error.kind() == ErrorKind::Invalid => {
             tracing::info!(
                 database = %settings.path.display(), %replica,
@@ -213,10 +216,47 @@ async fn restore_missing(settings: &DatabaseSettings) -> Result<()> {
         }
         planned => planned?,
     };
+    approve(settings, policy, &planned).await?;
     let restored = restore(&replica, options).await?;
     tracing::info!(
         database = %settings.path.display(), %replica, txid = %restored.txid,
         "restored the missing database"
     );
     Ok(())
+}
+
+/// # Errors
+///
+/// `Invalid` if the policy does not agree: an empty database in the place of the one that has a
+/// backup would be replicated over it.
+async fn approve(
+    settings: &DatabaseSettings,
+    policy: &Policy,
+    planned: &RestorePlan,
+) -> Result<()> {
+    let name = settings.path.file_name().unwrap_or_default();
+    let newest = match planned {
+        RestorePlan::Ltx(plan) => plan.files().last(),
+        // Its format numbers no transactions.
+        RestorePlan::Generation(_) => None,
+    };
+    let facts = RestoreFacts {
+        now_ms: u64::try_from(clock::now_ms()).unwrap_or(0),
+        action: RestoreAction::RestoreMissing,
+        database: name.to_string_lossy().into_owned(),
+        newest_txid: newest.map_or(0, |file| file.range().max().get()),
+        newest_created_ms: newest.map(ReplicaFile::created_unix_ms),
+        ..RestoreFacts::default()
+    };
+    let policy = policy.clone();
+    let asked = tokio::task::spawn_blocking(move || policy.approve_restore(&facts)).await;
+    let approved = asked.map_err(|error| {
+        Error::internal("the policy was not asked about a restore").with_source(error)
+    })?;
+    approved.map_err(|reason| {
+        Error::invalid(format!(
+            "the policy does not let the missing database {} be restored: {reason}",
+            settings.path.display()
+        ))
+    })
 }

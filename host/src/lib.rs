@@ -55,7 +55,8 @@ pub use builder::{Builder, PageEncoding};
 pub use configuration::{Configuration, LogFormat, Logging};
 pub use daemon::{Daemon, Replication};
 pub use engine::{
-    ControlState, DatabaseState, DatabaseStatus, Lockkeeper, LogHeld, Status, Synced, Verified,
+    Alert, ControlState, DatabaseState, DatabaseStatus, HeldPoint, Lockkeeper, LogHeld, Status,
+    Synced, Verified,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};

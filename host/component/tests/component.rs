@@ -44,14 +44,17 @@ fn it_imports_only_types() -> Result<(), wasmparser::BinaryReaderError> {
             _ => {}
         }
     }
-    assert_eq!(imports, ["lockkeeper:policy/types@0.1.0"]);
+    assert_eq!(imports, ["lockkeeper:policy/types@0.2.0"]);
     exports.sort_unstable();
     assert_eq!(
         exports,
         [
-            "describe",
+            "approve-restore",
+            "metadata",
+            "on-event",
             "plan-checkpoint",
             "plan-compaction",
+            "plan-holds",
             "plan-retention",
             "plan-snapshot",
             "plan-sync",

@@ -30,7 +30,7 @@ pub const MERGE_INPUTS_MAX: usize = 256;
 /// letting level 0 grow.
 pub const FIRST_SNAPSHOT_WAIT_MS: u64 = 60 * 60 * 1000;
 
-/// What a policy is told about the levels of a replica.
+/// What a policy is told about the levels of a replica, with nothing left in the budget.
 #[must_use]
 pub fn facts(inventory: &Inventory, levels: &Levels, now_ms: u64) -> CompactionFacts {
     let facts = |(level, interval_ms)| LevelFacts {
@@ -42,6 +42,7 @@ pub fn facts(inventory: &Inventory, levels: &Levels, now_ms: u64) -> CompactionF
     CompactionFacts {
         now_ms,
         levels: levels.iter().map(facts).collect(),
+        budget_left: 0,
     }
 }
 

@@ -6,13 +6,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fallback;
+use crate::guard::approval::{self, Approval};
 use crate::guard::deletions::{Deletions, Review, Situation};
+use crate::guard::holds::{Holds, HoldsPause};
 use crate::guard::merges::{self, Merge};
 use crate::guard::proposals::{self, Guarded};
 use crate::inventory::Inventory;
 use crate::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
-    SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
+    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Hold, HoldFacts,
+    Keep, RestoreFacts, RetentionFacts, SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
 };
 
 /// The facts of one decision.
@@ -31,6 +33,10 @@ pub enum Facts {
     Compaction(CompactionFacts),
     /// What to keep.
     Retention(RetentionFacts),
+    /// Which points in time to hold.
+    Holds(HoldFacts),
+    /// Whether to let data of a replica take the place of something else.
+    Restore(RestoreFacts),
 }
 
 /// What a policy proposes.
@@ -49,6 +55,10 @@ pub enum Proposal {
     Compaction(Vec<CompactionProposal>),
     /// What to keep; `None` if the answer names no files, as ranges that end before they begin.
     Retention(Option<Vec<Keep>>),
+    /// Which points in time to hold.
+    Holds(Vec<Hold>),
+    /// To go on, or why not.
+    Restore(Approval),
 }
 
 /// What the guard lets happen.
@@ -66,6 +76,10 @@ pub enum Outcome {
     Compaction(Vec<Merge>),
     /// The files to delete.
     Retention(Deletions),
+    /// The points that are held, or why nothing may be deleted.
+    Holds(Result<Holds, HoldsPause>),
+    /// Whether to go on; else why not.
+    Restore(Approval),
     /// The proposal answers another question.
     Nothing,
 }
@@ -93,6 +107,8 @@ impl Facts {
             Self::Verification(_) => "plan-verification",
             Self::Compaction(_) => "plan-compaction",
             Self::Retention(_) => "plan-retention",
+            Self::Holds(_) => "plan-holds",
+            Self::Restore(_) => "approve-restore",
         }
     }
 
@@ -106,6 +122,8 @@ impl Facts {
             Self::Verification(facts) => facts.now_ms,
             Self::Compaction(facts) => facts.now_ms,
             Self::Retention(facts) => facts.now_ms,
+            Self::Holds(facts) => facts.now_ms,
+            Self::Restore(facts) => facts.now_ms,
         }
     }
 
@@ -113,7 +131,8 @@ impl Facts {
     #[must_use]
     pub fn files(&self) -> usize {
         match self {
-            Self::Sync(_) | Self::Checkpoint(_) | Self::Verification(_) => 0,
+            Self::Sync(_) | Self::Checkpoint(_) | Self::Verification(_) | Self::Restore(_) => 0,
+            Self::Holds(facts) => facts.snapshots.len(),
             Self::Snapshot(facts) => facts.snapshots.len(),
             Self::Compaction(facts) => {
                 let waiting = facts.levels.iter().map(|level| level.waiting.files.len());
@@ -123,7 +142,7 @@ impl Facts {
         }
     }
 
-    /// What the built-in rules propose.
+    /// What the built-in rules propose: nothing is held, and nobody is kept from going on.
     #[must_use]
     pub fn fallback(&self) -> Proposal {
         match self {
@@ -137,6 +156,8 @@ impl Facts {
             }
             Self::Compaction(facts) => Proposal::Compaction(fallback::plan_compaction(facts)),
             Self::Retention(facts) => Proposal::Retention(Some(fallback::plan_retention(facts))),
+            Self::Holds(_) => Proposal::Holds(Vec::new()),
+            Self::Restore(_) => Proposal::Restore(Ok(())),
         }
     }
 }
@@ -170,6 +191,10 @@ pub fn judge(facts: &Facts, proposal: &Proposal) -> Judged {
             }
         }
         (Facts::Retention(facts), Proposal::Retention(keeps)) => judge_keeps(facts, keeps),
+        (Facts::Holds(_), Proposal::Holds(holds)) => judge_holds(holds),
+        (Facts::Restore(facts), Proposal::Restore(answer)) => {
+            judged(approval::approval(facts, answer.clone()), Outcome::Restore)
+        }
         _ => Judged {
             outcome: Outcome::Nothing,
             clamps: vec![("other-question", 1)],
@@ -185,6 +210,15 @@ fn judged<T>(guarded: Guarded<T>, outcome: impl FnOnce(T) -> Outcome) -> Judged 
             .map(|clamp| (clamp.code(), 1))
             .into_iter()
             .collect(),
+    }
+}
+
+fn judge_holds(holds: &[Hold]) -> Judged {
+    let accepted = Holds::accept(Some(holds.to_vec()));
+    let pause = accepted.as_ref().err();
+    Judged {
+        clamps: pause.map(|pause| (pause.code(), 1)).into_iter().collect(),
+        outcome: Outcome::Holds(accepted),
     }
 }
 
@@ -206,7 +240,19 @@ fn judge_keeps(facts: &RetentionFacts, keeps: &Option<Vec<Keep>>) -> Judged {
     });
     match review {
         Ok(review) => {
-            let deletions = review.decide(keeps);
+            let mut deletions = review.decide(keeps);
+            let held = facts
+                .files
+                .iter()
+                .filter_map(|it| Some((it.file, it.need?)));
+            // What is held for a point in time shows in the facts alone.
+            for (file, need) in held {
+                let before = deletions.files.len();
+                deletions.files.retain(|deleted| *deleted != file);
+                if deletions.files.len() < before {
+                    *deletions.refused.entry(need).or_default() += 1;
+                }
+            }
             let refused = deletions.refused.iter();
             Judged {
                 clamps: refused.map(|(need, count)| (need.code(), *count)).collect(),
@@ -246,6 +292,10 @@ impl fmt::Display for Outcome {
             Self::Retention(deletions) => {
                 write!(f, "delete {} files", deletions.files.len())
             }
+            Self::Holds(Ok(holds)) => write!(f, "{} points are held", holds.len()),
+            Self::Holds(Err(pause)) => write!(f, "nothing is deleted: {pause}"),
+            Self::Restore(Ok(())) => f.write_str("go on"),
+            Self::Restore(Err(reason)) => write!(f, "do not go on: {reason}"),
             Self::Nothing => f.write_str("nothing"),
         }
     }
@@ -288,6 +338,8 @@ mod tests {
                 &Levels::new(&[1_000]).unwrap(),
                 3_000,
             )),
+            Facts::Holds(HoldFacts::default()),
+            Facts::Restore(RestoreFacts::default()),
             Facts::Retention(retention::facts(&files, &live, window, 3_000)),
         ]
     }
@@ -317,10 +369,10 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_an_older_host_have_defaults_where_they_say_nothing() {
-        let facts: Facts = serde_json::from_str(r#"{"sync":{"waiters":2}}"#).unwrap();
+    fn facts_of_another_host_have_defaults_where_they_say_nothing_and_nothing_that_is_unknown() {
+        let facts: Facts = serde_json::from_str(r#"{"sync":{"waiters":2,"spooled":7}}"#).unwrap();
         let expected = SyncFacts {
-            waiters: 2,
+            spooled: 7,
             ..SyncFacts::default()
         };
         assert_eq!(facts, Facts::Sync(expected));

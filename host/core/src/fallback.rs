@@ -6,8 +6,8 @@ use lockkeeper_ltx::Txid;
 
 use crate::levels::Round;
 use crate::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
-    SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
+    Alert, CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Event, Keep,
+    RetentionFacts, Severity, SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
 };
 use crate::{compaction, retention};
 
@@ -30,8 +30,8 @@ use crate::{compaction, retention};
 #[must_use]
 pub fn plan_sync(facts: &SyncFacts) -> SyncProposal {
     let wait_ms = match facts.since_last_sync_ms {
-        Some(since) if facts.waiters == 0 => facts.sync_interval_ms.saturating_sub(since),
-        _ => 0,
+        Some(since) => facts.sync_interval_ms.saturating_sub(since),
+        None => 0,
     };
     SyncProposal { wait_ms }
 }
@@ -92,6 +92,25 @@ pub fn plan_compaction(facts: &CompactionFacts) -> Vec<CompactionProposal> {
 #[must_use]
 pub fn plan_retention(facts: &RetentionFacts) -> Vec<Keep> {
     retention::plan(facts)
+}
+
+/// How long the alert of a repeated event is swallowed.
+const ALERT_PAUSE_MS: u64 = 60 * 60 * 1000;
+
+/// One alert for whatever begins, at most once an hour for the same thing, and one when it ends.
+#[must_use]
+pub fn on_event(event: &Event) -> Vec<Alert> {
+    let (severity, code, quiet_for_ms) = if event.begins {
+        (event.severity, event.code.to_owned(), ALERT_PAUSE_MS)
+    } else {
+        (Severity::Note, format!("{}-ended", event.code), 0)
+    };
+    vec![Alert {
+        severity,
+        code,
+        message: event.message.clone(),
+        quiet_for_ms,
+    }]
 }
 
 #[cfg(test)]

@@ -88,11 +88,13 @@ pub enum Need {
     Unmerged,
     /// It closes a hole between files that are needed.
     Link,
+    /// It restores a point that a policy holds.
+    Held,
 }
 
 impl Need {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NewestChain,
         Self::NewestOfLevel,
         Self::WindowStart,
@@ -100,6 +102,7 @@ impl Need {
         Self::Young,
         Self::Unmerged,
         Self::Link,
+        Self::Held,
     ];
 
     /// A stable name for logs and counters.
@@ -113,6 +116,7 @@ impl Need {
             Self::Young => "young",
             Self::Unmerged => "unmerged",
             Self::Link => "link",
+            Self::Held => "held",
         }
     }
 
@@ -127,6 +131,7 @@ impl Need {
             Self::Young => "is younger than l0-retention",
             Self::Unmerged => "is not merged into level 1 yet",
             Self::Link => "closes a hole between other files",
+            Self::Held => "restores a point that is held",
         }
     }
 }
@@ -179,6 +184,15 @@ impl LiveSet {
     #[must_use]
     pub fn need(&self, file: &ReplicaFile) -> Option<Need> {
         self.needs.get(&(file.level, file.name)).copied()
+    }
+
+    /// Adds what restores the state of a time, if the replica has one. Returns the transaction that
+    /// it is restored to.
+    pub(crate) fn hold(&mut self, inventory: &Inventory, at_ms: u64) -> Option<Txid> {
+        let after_ms = i64::try_from(at_ms).map_or(i64::MAX, |at_ms| at_ms.saturating_add(1));
+        let chain = restore::plan(inventory.files(), Target::Before(after_ms)).ok()?;
+        self.add(chain.files(), Need::Held);
+        Some(chain.txid())
     }
 
     fn add<'a>(&mut self, files: impl IntoIterator<Item = &'a ReplicaFile>, need: Need) {

@@ -152,6 +152,12 @@ impl Marker {
         self.head
     }
 
+    /// When this was written, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn updated_ms(&self) -> u64 {
+        self.updated_ms
+    }
+
     /// How often the replica changed hands.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -9,7 +9,8 @@ use crate::inventory::{Inventory, ReplicaFile};
 use crate::levels::Levels;
 use crate::live_set::{LiveSet, Window};
 use crate::policy::{
-    CheckpointFacts, CompactionFacts, RetentionFacts, SnapshotFacts, SyncFacts, VerificationFacts,
+    CheckpointFacts, CompactionFacts, HoldFacts, RestoreAction, RestoreFacts, RetentionFacts,
+    SnapshotFacts, SyncFacts, VerificationFacts,
 };
 use crate::retention;
 
@@ -28,6 +29,7 @@ pub fn all() -> Vec<(&'static str, Facts)> {
         snapshots(),
         verifications(),
         files(),
+        points(),
     ]
     .concat()
 }
@@ -42,6 +44,9 @@ fn syncs() -> Vec<(&'static str, Facts)> {
         since_last_sync_ms: Some(300),
         last_put_latency_ms: Some(80),
         sync_interval_ms: 1000,
+        pending_bytes: 8192,
+        unsent_transactions: 1,
+        budget_left: 500,
         ..SyncFacts::default()
     };
     let extreme = SyncFacts {
@@ -51,10 +56,12 @@ fn syncs() -> Vec<(&'static str, Facts)> {
         durable: u64::MAX,
         oldest_pending_age_ms: u64::MAX,
         since_last_sync_ms: Some(u64::MAX),
-        waiters: u32::MAX,
         last_put_latency_ms: Some(u64::MAX),
         consecutive_failures: u32::MAX,
         sync_interval_ms: u64::MAX,
+        pending_bytes: u64::MAX,
+        unsent_transactions: u32::MAX,
+        budget_left: u32::MAX,
     };
     let first = SyncFacts {
         since_last_sync_ms: None,
@@ -124,6 +131,7 @@ fn snapshots() -> Vec<(&'static str, Facts)> {
         durable: 899,
         snapshots: file(9, 1, 400, TEN - 30 * HOUR).into_iter().collect(),
         snapshot_interval_ms: 24 * HOUR,
+        budget_left: 4,
     };
     let first = SnapshotFacts {
         snapshots: Vec::new(),
@@ -159,6 +167,7 @@ fn verifications() -> Vec<(&'static str, Facts)> {
         verified: 100,
         since_last_verification_ms: 25 * HOUR,
         validation_interval_ms: 24 * HOUR,
+        budget_left: 4,
     };
     let extreme = VerificationFacts {
         now_ms: u64::MAX,
@@ -167,6 +176,7 @@ fn verifications() -> Vec<(&'static str, Facts)> {
         verified: u64::MAX,
         since_last_verification_ms: u64::MAX,
         validation_interval_ms: u64::MAX,
+        budget_left: u32::MAX,
     };
     vec![
         ("a verification that is due", Facts::Verification(due)),
@@ -199,6 +209,36 @@ fn files() -> Vec<(&'static str, Facts)> {
             "keeps of nothing",
             Facts::Retention(RetentionFacts::default()),
         ),
+    ]
+}
+
+fn points() -> Vec<(&'static str, Facts)> {
+    let holds = HoldFacts {
+        now_ms: TEN,
+        database: "app.db".into(),
+        snapshot_retention_ms: 24 * HOUR,
+        snapshots: (1..500)
+            .filter_map(|n| file(9, 1, n, TEN - (500 - n) * HOUR))
+            .collect(),
+    };
+    let missing = RestoreFacts {
+        now_ms: TEN,
+        database: "app.db".into(),
+        newest_txid: 900,
+        newest_created_ms: Some(TEN - HOUR),
+        ..RestoreFacts::default()
+    };
+    let take_over = RestoreFacts {
+        action: RestoreAction::TakeOver,
+        other_database: Some("other.db".into()),
+        other_seen_ms: Some(TEN - 30_000),
+        ..missing.clone()
+    };
+    vec![
+        ("holds", Facts::Holds(holds)),
+        ("holds of nothing", Facts::Holds(HoldFacts::default())),
+        ("a missing database", Facts::Restore(missing)),
+        ("a replica of another writer", Facts::Restore(take_over)),
     ]
 }
 
@@ -249,7 +289,7 @@ mod tests {
             let judged = judge(&facts, &facts.fallback());
             assert!(judged.outcome != Outcome::Nothing, "{name}");
         }
-        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(names.len(), 8, "{names:?}");
     }
 
     #[test]

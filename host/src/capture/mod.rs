@@ -242,6 +242,15 @@ impl Capture {
         Ok((frames, bytes))
     }
 
+    /// The bytes of the committed frames that are not sealed.
+    pub(crate) fn pending_bytes(&self) -> Result<u64> {
+        let state = connection::log_state(&self.control)?;
+        let sealed = self.position.as_ref();
+        let sealed = sealed.filter(|it| it.salts() == (state.salt1, state.salt2));
+        let frames = u64::from(state.frames).saturating_sub(sealed.map_or(0, Position::frames));
+        Ok(frames.saturating_mul(self.frame_len()))
+    }
+
     /// Committed frames that are not yet copied into the database.
     pub(crate) fn wal_pages(&self) -> Result<u32> {
         connection::log_state(&self.control).map(|s| s.frames.saturating_sub(s.backfilled))

@@ -33,8 +33,8 @@ pub use policies::{DecidingReport, DecisionReport, InstallAnswer, PolicyIdentity
 pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{
-    DatabaseReport, Failure, Info, List, Listed, PolicyReport, Report, SyncAnswer, SyncRequest,
-    TxidAnswer, VerifyAnswer, VerifyRequest,
+    AlertReport, DatabaseReport, Failure, HeldReport, Info, List, Listed, PolicyReport, Report,
+    SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer, VerifyRequest,
 };
 
 /// The longest a sync or a verification is waited for, in seconds, and how long unless it is said.

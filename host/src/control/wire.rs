@@ -1,6 +1,7 @@
 //! What is sent over the control socket. Transactions are numbers where Litestream has them so, and
 //! 16 hexadecimal digits elsewhere; fields may be added, so readers ignore what they do not know.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use lockkeeper_ltx::Txid;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{DecidingReport, DecisionReport};
-use crate::engine::{DatabaseState, DatabaseStatus, Status};
+use crate::engine::{Alert, DatabaseState, DatabaseStatus, HeldPoint, Status};
 use crate::policy::PolicyStats;
 
 /// The process that answers.
@@ -59,6 +60,37 @@ pub struct Report {
     /// Who decides, and who did before.
     #[serde(default)]
     pub deciding: DecidingReport,
+    /// The last alerts, oldest first.
+    #[serde(default)]
+    pub alerts: Vec<AlertReport>,
+}
+
+/// Something that a person should read.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct AlertReport {
+    /// When it was raised, as RFC 3339 writes times.
+    pub at: String,
+    /// The name of the database file.
+    pub database: String,
+    /// `error`, `warning` or `note`.
+    pub severity: String,
+    /// Stable, kebab-case.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// A point in time that the policy keeps restorable.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct HeldReport {
+    /// As RFC 3339 writes times.
+    pub at: String,
+    /// The transaction that a restore to it leads to, if the replica has one.
+    pub txid: Option<String>,
+    /// Why, in the words of the policy.
+    pub reason: String,
 }
 
 /// The state of one database.
@@ -91,6 +123,9 @@ pub struct DatabaseReport {
     pub verification_failed: Option<String>,
     /// Why nothing is deleted from the replica at the moment, if retention is on.
     pub deletion_paused: Option<String>,
+    /// The points in time that the policy keeps restorable whatever retention says.
+    #[serde(default)]
+    pub held: Vec<HeldReport>,
     /// The bytes of the log that hold committed transactions.
     pub log_bytes: u64,
     /// Whether the log is too large and a reader keeps it from being emptied.
@@ -110,7 +145,7 @@ pub struct DatabaseReport {
 }
 
 /// How the policy component has served.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct PolicyReport {
     /// Decisions the component was asked for.
@@ -119,8 +154,14 @@ pub struct PolicyReport {
     pub failures: u64,
     /// Proposals that the guard changed.
     pub clamps: u64,
+    /// The same by reason, as `plan-sync: sync-too-late`.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
     /// Whether it is not asked for now, because it failed several times in a row.
     pub set_aside: bool,
+    /// In how many milliseconds a component that was set aside is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_again_in_ms: Option<u64>,
 }
 
 /// Asks for the position of one database.
@@ -210,8 +251,9 @@ impl From<&Status> for Report {
     fn from(status: &Status) -> Self {
         Self {
             databases: status.databases.iter().map(DatabaseReport::from).collect(),
-            policy: status.policy.into(),
+            policy: (&status.policy).into(),
             deciding: status.deciding.clone().into(),
+            alerts: status.alerts.iter().map(AlertReport::from).collect(),
         }
     }
 }
@@ -233,6 +275,7 @@ impl From<&DatabaseStatus> for DatabaseReport {
             verified_at: status.verified.map(|verified| time(unix_ms(verified.at))),
             verification_failed: status.verification_failed.clone(),
             deletion_paused: status.deletion_paused.clone(),
+            held: status.held.iter().map(HeldReport::from).collect(),
             log_bytes: status.log_bytes,
             log_held: status.log_held.is_some(),
             head_missing: status.head_missing.map(hex),
@@ -245,13 +288,41 @@ impl From<&DatabaseStatus> for DatabaseReport {
     }
 }
 
-impl From<PolicyStats> for PolicyReport {
-    fn from(stats: PolicyStats) -> Self {
+impl From<&PolicyStats> for PolicyReport {
+    fn from(stats: &PolicyStats) -> Self {
+        let refusals = stats.refusals.iter();
+        let refusals = refusals.map(|it| (format!("{}: {}", it.decision, it.reason), it.count));
         Self {
             calls: stats.calls,
             failures: stats.failures,
             clamps: stats.clamps,
+            refusals: refusals.collect(),
             set_aside: stats.set_aside,
+            asked_again_in_ms: stats
+                .asked_again_in
+                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+impl From<&Alert> for AlertReport {
+    fn from(alert: &Alert) -> Self {
+        Self {
+            at: time(unix_ms(alert.at)),
+            database: alert.database.clone(),
+            severity: alert.severity.to_string(),
+            code: alert.code.clone(),
+            message: alert.message.clone(),
+        }
+    }
+}
+
+impl From<&HeldPoint> for HeldReport {
+    fn from(held: &HeldPoint) -> Self {
+        Self {
+            at: time(unix_ms(held.at)),
+            txid: held.txid.map(hex),
+            reason: held.reason.clone(),
         }
     }
 }

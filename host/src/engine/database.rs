@@ -187,7 +187,8 @@ impl Database {
                     database: name.to_string_lossy().into_owned(),
                 };
                 let shared = Arc::clone(&self.shared);
-                Arc::new(Ownership::new(self.replica.clone(), writer, shared))
+                let policy = self.policy.clone();
+                Arc::new(Ownership::new(self.replica.clone(), writer, shared, policy))
             }
         };
         self.ownership = Some(Arc::clone(&ownership));

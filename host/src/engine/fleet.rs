@@ -7,6 +7,7 @@ use lockkeeper_ltx::PageEncoding;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::alerts::Alerts;
 use super::database::{Command, Database};
 use super::holds::Holds;
 use super::shared::DatabaseShared;
@@ -38,6 +39,7 @@ pub(crate) struct Fleet {
     members: Mutex<Vec<Handle>>,
     tasks: Mutex<JoinSet<()>>,
     control: Mutex<ControlState>,
+    alerts: Alerts,
 }
 
 /// One database, seen from outside of its task.
@@ -57,6 +59,7 @@ impl Fleet {
             members: Mutex::default(),
             tasks: Mutex::default(),
             control: Mutex::default(),
+            alerts: Alerts::default(),
         }
     }
 
@@ -91,6 +94,7 @@ impl Fleet {
             policy: self.common.policy.stats(),
             deciding: self.common.policy.deciding(),
             control: lock(&self.control).clone(),
+            alerts: self.alerts.shown(),
         }
     }
 
@@ -101,6 +105,11 @@ impl Fleet {
 
     pub(crate) fn set_control(&self, state: ControlState) {
         *lock(&self.control) = state;
+    }
+
+    /// Lets the policy tell people of what happens. Must be called within the runtime.
+    pub(super) fn start_alerts(&self) {
+        self.alerts.start(self.common.policy.clone());
     }
 
     /// Starts the task of one more database. Must be called within the runtime.
@@ -126,7 +135,8 @@ impl Fleet {
         let replica = settings.replica.open()?;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let path = settings.path.clone();
-        let shared = Arc::new(DatabaseShared::new(path.clone(), replica.clone()));
+        let shared = DatabaseShared::new(path.clone(), replica.clone());
+        let shared = Arc::new(shared.with_events(self.alerts.events()));
         let policy = self.common.policy.for_database(&path.to_string_lossy());
         let database = Database {
             settings,

@@ -1,8 +1,10 @@
 //! Drives the replication of every database of one configuration.
 
 mod absent;
+mod alerts;
 mod attention;
 mod catalogue;
+mod conditions;
 mod database;
 mod directory;
 mod fleet;
@@ -16,6 +18,7 @@ mod reconcile;
 mod requests;
 mod resend;
 mod shared;
+mod spending;
 mod status;
 mod sync;
 mod takeover;
@@ -38,7 +41,9 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::directory::find_in_directory;
 pub(crate) use self::fleet::{Common, Fleet, Handle};
-pub use self::status::{ControlState, DatabaseState, DatabaseStatus, LogHeld, Status, Verified};
+pub use self::status::{
+    Alert, ControlState, DatabaseState, DatabaseStatus, HeldPoint, LogHeld, Status, Verified,
+};
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;
 pub(crate) use self::watch::LogWatcher;
@@ -283,6 +288,7 @@ fn begin(
     runtime: &runtime::Runtime,
 ) -> Result<Vec<JoinHandle<()>>> {
     let _context = runtime.enter();
+    fleet.start_alerts();
     let mut directories = Vec::new();
     for entry in entries {
         match entry {

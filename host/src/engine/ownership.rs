@@ -9,12 +9,15 @@ use bytes::Bytes;
 use lockkeeper_core::ownership::{
     Claim, MARKER_KEY, Marker, MarkerError, Verdict, Writer, claim, next_head, verdict,
 };
+use lockkeeper_core::policy::{RestoreAction, RestoreFacts};
 use lockkeeper_ltx::Txid;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::database::blocking;
 use super::shared::DatabaseShared;
 use super::status::DatabaseState;
+use crate::policy::Policy;
 use crate::store::{Expected, Replica, Version};
 use crate::{Error, ErrorKind, Result, clock};
 
@@ -35,6 +38,7 @@ pub(super) struct Ownership {
     replica: Replica,
     writer: Writer,
     shared: Arc<DatabaseShared>,
+    policy: Policy,
     state: Mutex<State>,
 }
 
@@ -53,11 +57,17 @@ struct Held {
 }
 
 impl Ownership {
-    pub(super) fn new(replica: Replica, writer: Writer, shared: Arc<DatabaseShared>) -> Self {
+    pub(super) fn new(
+        replica: Replica,
+        writer: Writer,
+        shared: Arc<DatabaseShared>,
+        policy: Policy,
+    ) -> Self {
         Self {
             replica,
             writer,
             shared,
+            policy,
             state: Mutex::default(),
         }
     }
@@ -67,13 +77,17 @@ impl Ownership {
     ///
     /// # Errors
     ///
-    /// If the replica does not answer, or a newer version of lockkeeper wrote there.
+    /// If the replica does not answer, a newer version of lockkeeper wrote there, or the policy
+    /// protects another writer.
     pub(super) async fn claim(&self) -> Result<Option<Txid>> {
         let mut state = self.state.lock().await;
         for _ in 0..WRITE_TRIES {
             let (found, version) = self.read().await?;
             let epoch_seen = state.epoch();
             let (kind, marker) = claim(found.as_ref(), &self.writer, epoch_seen, now_ms());
+            if let (Claim::TakeOver, Some(found)) = (kind, &found) {
+                self.approve_take_over(found).await?;
+            }
             let expected = version.as_ref().map_or(Expected::Absent, Expected::Version);
             let Some(held) = self.write(&marker, expected).await? else {
                 continue;
@@ -88,6 +102,28 @@ impl Ownership {
             return Ok(marker.head());
         }
         Err(self.contended())
+    }
+
+    async fn approve_take_over(&self, found: &Marker) -> Result<()> {
+        let facts = RestoreFacts {
+            now_ms: now_ms(),
+            action: RestoreAction::TakeOver,
+            database: self.shared.name(),
+            newest_txid: found.head().map_or(0, Txid::get),
+            newest_created_ms: None,
+            other_database: Some(found.database()),
+            other_seen_ms: Some(found.updated_ms()),
+        };
+        let policy = self.policy.clone();
+        let approved = blocking(move || Ok(policy.approve_restore(&facts))).await?;
+        approved.map_err(|reason| {
+            Error::unavailable(format!(
+                "the policy does not let {} be taken over from {} of {}: {reason}",
+                self.replica,
+                found.database(),
+                found.owner()
+            ))
+        })
     }
 
     /// The local files now go on where the replica ends. If the head is lost, files are numbered

@@ -10,8 +10,10 @@ use lockkeeper_ltx::{Level, Txid, TxidRange};
 use tokio::sync::{Notify, watch};
 
 use super::catalogue::Catalogue;
+use super::conditions::{Conditions, Events, message_of_marks, message_of_state};
 use super::requests::Requests;
-use super::status::{DatabaseState, DatabaseStatus, LogHeld, Verified};
+use super::spending::Spending;
+use super::status::{DatabaseState, DatabaseStatus, HeldPoint, LogHeld, Verified};
 use super::verification::Outcome;
 use super::waiting::Waiting;
 use crate::clock;
@@ -43,6 +45,8 @@ pub(crate) struct Marks {
     pub(crate) log_bytes_max: u64,
     pub(crate) log_held: Option<LogHeld>,
     pub(crate) deletion_paused: Option<String>,
+    /// The points that the policy holds.
+    pub(crate) held: Vec<HeldPoint>,
     pub(crate) consecutive_failures: u32,
     pub(crate) last_put_latency: Option<Duration>,
     /// The oldest local file that capture still needs.
@@ -88,6 +92,8 @@ pub(crate) struct DatabaseShared {
     durable: watch::Sender<Durable>,
     /// Why nothing becomes durable any more.
     fenced: watch::Sender<Option<String>>,
+    pub(crate) spending: Spending,
+    events: Events,
 }
 
 /// How far the replica came, in one run of replication.
@@ -115,7 +121,20 @@ impl DatabaseShared {
             verification: watch::Sender::new(None),
             durable: watch::Sender::new(Durable::default()),
             fenced: watch::Sender::new(None),
+            spending: Spending::default(),
+            events: Events::default(),
         }
+    }
+
+    /// Tells `events` of what begins and ends.
+    pub(super) fn with_events(self, events: Events) -> Self {
+        Self { events, ..self }
+    }
+
+    /// The name of the database file, as it is told to a policy.
+    pub(crate) fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// The start of a run. What the replica holds is not known: nothing is merged, deleted or
@@ -227,7 +246,13 @@ impl DatabaseShared {
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Marks)) {
-        change(&mut self.lock());
+        let mut marks = self.lock();
+        let before = Conditions::of_marks(&marks);
+        change(&mut marks);
+        for (condition, begins) in Conditions::of_marks(&marks).since(before) {
+            let message = message_of_marks(condition, &marks);
+            self.events.tell(&self.name(), condition, begins, message);
+        }
     }
 
     pub(crate) fn spooled(&self, txid: Txid) {
@@ -305,6 +330,11 @@ impl DatabaseShared {
         let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if *now != state {
             tracing::info!(database = %self.path.display(), ?state, "replication");
+            let changes = Conditions::of_state(&state).since(Conditions::of_state(&now));
+            for (condition, begins) in changes {
+                let message = message_of_state(&state);
+                self.events.tell(&self.name(), condition, begins, message);
+            }
             *now = state;
         }
     }
@@ -354,6 +384,7 @@ impl DatabaseShared {
             log_bytes_max: marks.log_bytes_max,
             log_held: marks.log_held,
             deletion_paused: marks.deletion_paused.clone(),
+            held: marks.held.clone(),
             verified: marks.verified,
             verification_failed: marks.verification_failed.clone(),
             waiting_since: marks.waiting.since(),

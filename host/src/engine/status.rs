@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use lockkeeper_core::guard::{alerts, holds};
+use lockkeeper_core::policy as core;
 use lockkeeper_ltx::{Txid, TxidRange};
 
-use crate::policy::{Deciding, DecisionNote, PolicyStats};
+use crate::policy::{Deciding, DecisionNote, PolicyStats, Severity};
 use crate::store::RequestCounts;
 
 /// What replication of one database is doing.
@@ -71,6 +73,9 @@ pub struct DatabaseStatus {
     pub log_held: Option<LogHeld>,
     /// Why nothing is deleted from the replica at the moment, if retention is on.
     pub deletion_paused: Option<String>,
+    /// The points in time that the policy keeps restorable whatever retention says, as of the last
+    /// time that files could be deleted.
+    pub held: Vec<HeldPoint>,
     /// The last time the replica was restored and found equal to the database.
     pub verified: Option<Verified>,
     /// What the last verification found wrong. A new snapshot is made, and until it is proven
@@ -146,6 +151,69 @@ pub struct Status {
     pub deciding: Deciding,
     /// Whether operators can ask.
     pub control: ControlState,
+    /// The last alerts, oldest first: what the policy made of what happened. At most 50.
+    pub alerts: Vec<Alert>,
+}
+
+/// Something that a person should read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Alert {
+    /// When it was raised.
+    pub at: SystemTime,
+    /// The name of the database file.
+    pub database: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Stable, kebab-case.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+impl From<alerts::Raised> for Alert {
+    fn from(raised: alerts::Raised) -> Self {
+        Self {
+            at: at(raised.at_ms),
+            database: raised.database,
+            severity: match raised.severity {
+                core::Severity::Error => Severity::Error,
+                core::Severity::Warning => Severity::Warning,
+                core::Severity::Note => Severity::Note,
+            },
+            code: raised.code,
+            message: raised.message,
+        }
+    }
+}
+
+/// A point in time that stays restorable whatever retention says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HeldPoint {
+    /// The time.
+    pub at: SystemTime,
+    /// The transaction that a restore to this time leads to; `None` if the replica has nothing as
+    /// old as that.
+    pub txid: Option<Txid>,
+    /// Why, in the words of the policy.
+    pub reason: String,
+}
+
+impl From<holds::HeldPoint> for HeldPoint {
+    fn from(held: holds::HeldPoint) -> Self {
+        Self {
+            at: at(held.at_ms),
+            txid: held.txid,
+            reason: held.reason,
+        }
+    }
+}
+
+/// A time that a policy gave may be any.
+fn at(unix_ms: u64) -> SystemTime {
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
+    at.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Whether there is a control socket.

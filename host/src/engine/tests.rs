@@ -571,7 +571,8 @@ async fn a_damaged_source_is_never_merged_into_something_that_looks_whole() {
     let merges = crate::policy::Policy::built_in().plan_compaction(&facts);
     let meta = dir.path().join(".app.db-litestream");
     let spool = Arc::new(crate::spool::Spool::open(&meta).unwrap());
-    let merged = super::merge::run(&replica, &spool, &merges[0], PageEncoding::Block).await;
+    let merged =
+        super::merge::run(&replica, &spool, &merges.accepted[0], PageEncoding::Block).await;
     assert!(merged.is_err(), "{merged:?}");
     assert!(
         replica
@@ -601,7 +602,8 @@ async fn a_merge_that_cannot_be_written_says_what_the_store_said() {
     let merges = crate::policy::Policy::built_in().plan_compaction(&facts);
     let meta = dir.path().join(".app.db-litestream");
     let spool = Arc::new(crate::spool::Spool::open(&meta).unwrap());
-    let merged = super::merge::run(&replica, &spool, &merges[0], PageEncoding::Block).await;
+    let merged =
+        super::merge::run(&replica, &spool, &merges.accepted[0], PageEncoding::Block).await;
     let error = merged.unwrap_err().to_string();
     assert!(error.contains("cannot write ltx/1/"), "{error}");
 }

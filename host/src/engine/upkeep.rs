@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockkeeper_core::compaction;
-use lockkeeper_core::guard::deletions::{Pause, Review, Situation};
+use lockkeeper_core::guard::budget::Class;
+use lockkeeper_core::guard::deletions::{Deletions, Pause, Review, Situation};
 use lockkeeper_core::guard::merges::Merge;
 use lockkeeper_core::inventory::{Inventory, ReplicaFile};
 use lockkeeper_core::levels::Levels;
@@ -20,6 +21,7 @@ use super::merge::{self, Merged};
 use super::ownership::Ownership;
 use super::resend;
 use super::shared::DatabaseShared;
+use super::status::HeldPoint;
 use crate::policy::Policy;
 use crate::settings::LifeSettings;
 use crate::spool::Spool;
@@ -174,7 +176,8 @@ impl Upkeep<'_> {
         })?;
         let mut did_something = false;
         for _ in 0..ROUNDS_MAX {
-            let facts = compaction::facts(&self.inventory().await?, &levels, now_ms());
+            let mut facts = compaction::facts(&self.inventory().await?, &levels, now_ms());
+            facts.budget_left = self.shared.spending.left(Class::Merge);
             self.tell_gap(facts.levels.iter().find_map(|level| level.waiting.gap));
             // Nothing waits: nothing to ask.
             if facts
@@ -184,7 +187,10 @@ impl Upkeep<'_> {
             {
                 break;
             }
-            let merges = self.policy.plan_compaction(&facts);
+            let policy = self.policy.clone();
+            let merges = blocking(move || Ok(policy.plan_compaction(&facts))).await?;
+            self.shared.spending.spend(Class::Merge, merges.cost);
+            let merges = merges.accepted;
             if merges.is_empty() {
                 break;
             }
@@ -223,29 +229,37 @@ impl Upkeep<'_> {
     /// Returns how many files were deleted.
     async fn delete(&self) -> Result<usize> {
         let inventory = self.inventory().await?;
-        let review = Review::new(Situation {
-            inventory: &inventory,
-            now_ms: now_ms(),
-            window: self.window(),
-            enabled: self.life.retention,
-            verification_failed: self
-                .shared
-                .read(|marks| marks.verification_failed.is_some()),
+        let (is_empty, name, policy) = (
+            inventory.files().is_empty(),
+            self.shared.name(),
+            self.policy.clone(),
+        );
+        let situation = (now_ms(), self.window(), self.life.retention);
+        let verification_failed = self
+            .shared
+            .read(|marks| marks.verification_failed.is_some());
+        let decided = blocking(move || {
+            let (now_ms, window, enabled) = situation;
+            let situation = Situation {
+                inventory: &inventory,
+                now_ms,
+                window,
+                enabled,
+                verification_failed,
+            };
+            Ok(decide(&policy, situation, &name))
         });
-        let review = match review {
-            Ok(review) => review,
+        let (held, deletions) = match decided.await? {
+            Ok(decided) => decided,
             Err(pause) => {
-                self.paused(&pause, inventory.files().is_empty());
+                self.paused(&pause, is_empty);
                 return Ok(0);
             }
         };
-        self.shared.update(|marks| marks.deletion_paused = None);
-        // Everything is needed: nothing to ask.
-        let facts = review.facts();
-        if facts.files.iter().all(|held| held.need.is_some()) {
-            return Ok(0);
-        }
-        let deletions = self.policy.plan_retention(&review);
+        self.shared.update(|marks| {
+            marks.deletion_paused = None;
+            marks.held = held;
+        });
         if !deletions.files.is_empty() {
             self.ownership.check_if_old().await?;
         }
@@ -319,6 +333,23 @@ impl Upkeep<'_> {
             l0_retention_ms: millis(&self.life.l0_retention),
         }
     }
+}
+
+/// What is held, and what is to be deleted. Blocks.
+fn decide(
+    policy: &Policy,
+    situation: Situation<'_>,
+    database: &str,
+) -> std::result::Result<(Vec<HeldPoint>, Deletions), Pause> {
+    let mut review = Review::new(situation)?;
+    let holds = policy.plan_holds(&review.hold_facts(database))?;
+    let held = review.hold(holds).into_iter().map(HeldPoint::from);
+    let held = held.collect();
+    // Everything is needed: nothing to ask.
+    if review.facts().files.iter().all(|held| held.need.is_some()) {
+        return Ok((held, Deletions::default()));
+    }
+    Ok((held, policy.plan_retention(&review)))
 }
 
 fn millis(duration: &Duration) -> u64 {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use lockkeeper_core::guard::budget::{self, Class};
 use lockkeeper_core::policy::VerificationFacts;
 use lockkeeper_ltx::{PageSize, Pgno, Txid};
 use tokio::sync::{Semaphore, mpsc};
@@ -124,7 +125,12 @@ impl Verification<'_> {
             return Ok(None);
         }
         let policy = self.policy.clone();
-        blocking(move || Ok(policy.plan_verification(&facts))).await
+        let reason = blocking(move || Ok(policy.plan_verification(&facts))).await?;
+        if reason.is_some() {
+            let cost = budget::of_verification(&facts);
+            self.shared.spending.spend(Class::Verification, cost);
+        }
+        Ok(reason)
     }
 
     fn facts(&self, marks: &Marks, last: Instant) -> VerificationFacts {
@@ -137,6 +143,7 @@ impl Verification<'_> {
             verified: number(marks.verified.map(|verified| verified.txid)),
             since_last_verification_ms: millis(last.elapsed()),
             validation_interval_ms: self.interval.map_or(0, millis),
+            budget_left: self.shared.spending.left(Class::Verification),
         }
     }
 

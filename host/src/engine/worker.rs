@@ -6,12 +6,13 @@ mod log;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use lockkeeper_core::guard::budget::{self, Class};
 use lockkeeper_core::policy::SyncFacts;
 use lockkeeper_ltx::Txid;
 use tokio::sync::Semaphore;
 
 use self::images::{Hold, needed_snapshot};
-use super::shared::DatabaseShared;
+use super::shared::{DatabaseShared, Marks};
 use crate::Result;
 use crate::capture::{Capture, Sealed, Snapshot};
 use crate::clock;
@@ -28,7 +29,11 @@ pub(crate) struct Worker {
     /// When the oldest commit that waits was noticed.
     pending_since: Option<Instant>,
     last_sync: Option<Instant>,
+    /// When commits of the application were last sealed.
+    last_written: Instant,
     last_checkpoint: Instant,
+    /// Since when checkpoints cannot copy everything, because somebody reads it.
+    held_by_reader: Option<Instant>,
     written_since_checkpoint: bool,
     /// When a snapshot was last proposed but could not be taken, or was taken.
     snapshot_asked: Option<Instant>,
@@ -80,7 +85,9 @@ impl Worker {
             policy,
             pending_since: None,
             last_sync: None,
+            last_written: Instant::now(),
             last_checkpoint: Instant::now(),
+            held_by_reader: None,
             written_since_checkpoint: false,
             snapshot_asked: None,
             decides_at: Instant::now(),
@@ -136,7 +143,7 @@ impl Worker {
             let since = *self.pending_since.get_or_insert(now);
             shared.update(|marks| marks.waiting.noticed(SystemTime::now()));
             let delay = match kind {
-                TurnKind::Regular => self.sync_delay(shared, since, now),
+                TurnKind::Regular => self.sync_delay(shared, since, now)?,
                 TurnKind::Seal => Duration::ZERO,
             };
             let delay = if delay.is_zero() {
@@ -199,32 +206,44 @@ impl Worker {
         }
         let now = Instant::now();
         self.pending_since = Some(now);
-        Ok(Some(self.sync_delay(shared, now, now)))
+        self.sync_delay(shared, now, now).map(Some)
     }
 
-    fn sync_delay(&self, shared: &DatabaseShared, since: Instant, now: Instant) -> Duration {
+    fn sync_delay(
+        &self,
+        shared: &DatabaseShared,
+        since: Instant,
+        now: Instant,
+    ) -> Result<Duration> {
+        let pending_bytes = self.capture.pending_bytes()?;
         let facts = shared.read(|marks| SyncFacts {
             now_ms: unix_ms(),
             committed: number(marks.spooled).saturating_add(1),
             spooled: number(marks.spooled),
             durable: number(marks.durable),
+            pending_bytes,
+            unsent_transactions: unsent(marks),
             oldest_pending_age_ms: millis(now.saturating_duration_since(since)),
             since_last_sync_ms: self
                 .last_sync
                 .map(|at| millis(now.saturating_duration_since(at))),
-            waiters: 0,
             last_put_latency_ms: marks.last_put_latency.map(millis),
             consecutive_failures: marks.consecutive_failures,
             sync_interval_ms: millis(self.settings.replica.sync_interval),
+            budget_left: shared.spending.left(Class::Upload),
         });
-        Duration::from_millis(self.policy.plan_sync(&facts))
+        let wait_ms = self.policy.plan_sync(&facts);
+        let cost = budget::of_sync(&facts, wait_ms);
+        shared.spending.spend(Class::Upload, cost);
+        Ok(Duration::from_millis(wait_ms))
     }
 
     fn seal(&mut self, shared: &DatabaseShared) -> Result<()> {
-        let written = &mut self.written_since_checkpoint;
+        let (written, last_written) = (&mut self.written_since_checkpoint, &mut self.last_written);
         self.capture.seal_committed(|file| {
             sealed(shared, file);
             *written = true;
+            *last_written = Instant::now();
         })?;
         self.pending_since = None;
         self.last_sync = Some(Instant::now());
@@ -242,6 +261,12 @@ fn sealed(shared: &DatabaseShared, sealed: Sealed) {
         }
         Sealed::Full(txid) => tracing::info!(%txid, "sealed every page"),
     }
+}
+
+/// Transactions that are sealed and not durable.
+fn unsent(marks: &Marks) -> u32 {
+    let count = number(marks.spooled).saturating_sub(number(marks.durable));
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn number(txid: Option<Txid>) -> u64 {

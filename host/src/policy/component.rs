@@ -9,21 +9,21 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component as Compiled;
 use wasmtime::{Engine, Store};
 
-use super::convert;
+use super::contract::{self, Asked, Description, Linked, Version};
 use super::failure::Failure;
 use super::journal::Journal;
 use super::outside::Outside;
 use super::plan::{Diagnostic, Plan, Severity};
 use super::sandbox::{Bounds, DECISION, Sandbox, Usage, VALIDATION};
 use super::source::{PolicySource, hex};
-use super::world::types::Context;
-use super::world::{self, Exports, PolicyPre, WORLD};
 use crate::{Error, Result};
 
 /// The longest name or version of a component, in characters.
 const NAME_CHARS_MAX: usize = 60;
 /// The longest summary of a component, in characters.
 const SUMMARY_CHARS_MAX: usize = 200;
+/// What a component of any version may need of this host.
+const ABILITIES: [&str; 4] = ["budget", "events", "holds", "restore-approval"];
 /// The largest configuration that is handed to a component, in bytes: half of its memory.
 const CONFIGURATION_BYTES_MAX: usize = 16 << 20;
 
@@ -46,7 +46,8 @@ pub struct Component(Arc<Inner>);
 
 struct Inner {
     sandbox: &'static Sandbox,
-    exports: PolicyPre<Outside>,
+    linked: Linked,
+    contract: Version,
     journal: Arc<Journal>,
     name: String,
     version: String,
@@ -65,8 +66,9 @@ impl Component {
     ///
     /// # Errors
     ///
-    /// `Invalid` if this is not a component that implements the policy world and imports `log`
-    /// only, or if it does not answer; `Unavailable` if the file cannot be read.
+    /// `Invalid` if this is not a component that implements a version of the policy world and
+    /// imports `log` only, if it does not answer, or if it needs what this host cannot do;
+    /// `Unavailable` if the file cannot be read.
     pub fn load(source: &PolicySource) -> Result<Self> {
         static EMBEDDED: Mutex<Option<Component>> = Mutex::new(None);
         if !matches!(source, PolicySource::Embedded) {
@@ -113,26 +115,29 @@ impl Component {
         is_component(&bytes).map_err(|why| fail(why.to_owned()))?;
         let runtime = |error: wasmtime::Error| fail(printable(&format!("{error:#}"), 500));
         let compiled = Compiled::from_binary(&sandbox.engine, &bytes).map_err(runtime)?;
-        world::check(&sandbox.engine, &compiled).map_err(|why| fail(why.to_string()))?;
-        let exports = sandbox
+        let version =
+            contract::check(&sandbox.engine, &compiled).map_err(|why| fail(why.to_string()))?;
+        let linked = sandbox
             .linker
             .instantiate_pre(&compiled)
-            .and_then(PolicyPre::new)
+            .and_then(|instance| Linked::new(version, instance))
             .map_err(|error| {
                 let error = printable(&format!("{error:#}"), 500);
-                fail(format!("it does not match {WORLD}: {error}"))
+                fail(format!("it does not match {version}: {error}"))
             })?;
         let digest = hex(&Sha256::digest(&bytes));
         let journal = Arc::new(Journal::new(digest.chars().take(12).collect()));
         let outside = Outside::new(Some(journal));
-        let describe = |store: &mut Store<Outside>, exports: &Exports| exports.call_describe(store);
-        let (described, _) = on_own_thread(|| sandbox.call(&exports, DECISION, outside, describe))?;
+        let describe = |asked: &dyn Asked, store: &mut Store<Outside>| asked.metadata(store);
+        let (described, _) = on_own_thread(|| sandbox.call(&linked, DECISION, outside, describe))?;
         let described = described.map_err(|why| fail(format!("asked who it is: {why}")))?;
+        can_serve(&described).map_err(fail)?;
         let name = printable(&described.name, NAME_CHARS_MAX);
         let ty = compiled.component_type();
         Ok(Self(Arc::new(Inner {
             sandbox,
-            exports,
+            linked,
+            contract: version,
             journal: Arc::new(Journal::new(name.clone())),
             name,
             version: printable(&described.version, NAME_CHARS_MAX),
@@ -174,6 +179,12 @@ impl Component {
         &self.0.digest
     }
 
+    /// The version of the contract that it is built for.
+    #[must_use]
+    pub fn contract(&self) -> &'static str {
+        self.0.contract.number()
+    }
+
     /// The names of what it imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {
@@ -208,21 +219,18 @@ impl Component {
                 CONFIGURATION_BYTES_MAX >> 20
             )));
         }
-        let context = Context {
-            replica_kinds: replica_kinds.iter().map(|&kind| kind.to_owned()).collect(),
-        };
-        let validate = |store: &mut Store<Outside>, exports: &Exports| {
-            exports.call_validate(store, source, &context)
+        let validate = |asked: &dyn Asked, store: &mut Store<Outside>| {
+            asked.validate(store, source, replica_kinds)
         };
         let outside = Outside::new(None);
         let (answer, usage) = on_own_thread(|| {
             let Inner {
-                sandbox, exports, ..
+                sandbox, linked, ..
             } = &*self.0;
-            sandbox.call(exports, VALIDATION, outside, validate)
+            sandbox.call(linked, VALIDATION, outside, validate)
         })?;
         let outcome = match answer {
-            Ok(Ok(plan)) => accept(convert::plan(plan)),
+            Ok(Ok(plan)) => accept(plan),
             // It leaves reading configurations to others, as most that only decide do.
             Ok(Err(found)) if found.is_empty() => {
                 let embedded = Self::load(&PolicySource::Embedded)?;
@@ -233,7 +241,7 @@ impl Component {
                 }
                 return embedded.validate(source, replica_kinds);
             }
-            Ok(Err(found)) => Err(convert::diagnostics(found)),
+            Ok(Err(found)) => Err(found),
             Err(why) => {
                 return Err(Error::invalid(format!(
                     "the policy {} could not read the configuration: {why}",
@@ -248,10 +256,10 @@ impl Component {
     pub(super) fn decide<T>(
         &self,
         bounds: Bounds,
-        call: impl FnOnce(&mut Store<Outside>, &Exports) -> wasmtime::Result<T>,
+        call: impl FnOnce(&dyn Asked, &mut Store<Outside>) -> wasmtime::Result<T>,
     ) -> (std::result::Result<T, Failure>, Usage) {
         let outside = Outside::new(Some(Arc::clone(&self.0.journal)));
-        self.0.sandbox.call(&self.0.exports, bounds, outside, call)
+        self.0.sandbox.call(&self.0.linked, bounds, outside, call)
     }
 }
 
@@ -307,6 +315,19 @@ fn accept(plan: Plan) -> std::result::Result<Plan, Vec<Diagnostic>> {
         Err(plan.diagnostics)
     } else {
         Ok(plan)
+    }
+}
+
+/// A component that needs what this host cannot do must not run here.
+fn can_serve(described: &Description) -> std::result::Result<(), String> {
+    let lacks = |need: &&String| !ABILITIES.contains(&need.as_str());
+    match described.needs.iter().find(lacks) {
+        None => Ok(()),
+        Some(need) => Err(format!(
+            "it needs `{}`, and this host has {}",
+            printable(need, NAME_CHARS_MAX),
+            ABILITIES.join(", ")
+        )),
     }
 }
 

@@ -4,18 +4,25 @@ use std::sync::Arc;
 
 use lockkeeper_core::decision::{Clamp, Facts, Outcome, Proposal};
 use lockkeeper_core::fallback;
+use lockkeeper_core::guard::approval::{self, Approval};
 use lockkeeper_core::guard::deletions::{Deletions, Review};
-use lockkeeper_core::guard::merges::{self, Merge, Merges};
+use lockkeeper_core::guard::holds::{Holds, HoldsPause};
+use lockkeeper_core::guard::merges::{self, Merges};
 use lockkeeper_core::guard::proposals;
 use lockkeeper_core::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, SnapshotFacts, SyncFacts,
-    VerificationFacts,
+    Alert, CheckpointFacts, CheckpointProposal, CompactionFacts, Event, HoldFacts, RestoreFacts,
+    SnapshotFacts, SyncFacts, VerificationFacts,
 };
+use wasmtime::Store;
 
 use super::component::Component;
-use super::observer::{Answered, Decided};
+use super::contract::Asked;
+use super::observer::Decided;
+use super::outside::Outside;
+use super::question;
 use super::recent::{DecisionNote, Recent};
-use super::served::Served;
+use super::record::PolicyStats;
+use super::served::{Answered, Served};
 use super::stored::StoredPolicies;
 use super::strikes::Decision;
 use super::swap::{Deciding, Identity, Installation, Installed, Seat};
@@ -30,27 +37,15 @@ pub(crate) struct Policy {
     recent: Arc<Recent>,
 }
 
-/// How a component has served; all zero where there is none.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct PolicyStats {
-    /// Decisions the component was asked for.
-    pub calls: u64,
-    /// Calls without an answer; the built-in rules decided.
-    pub failures: u64,
-    /// Proposals that the guard changed.
-    pub clamps: u64,
-    /// Whether it is not asked for now, because it failed several times in a row.
-    pub set_aside: bool,
-}
-
 /// A decision that was begun: who decides it, and what the component said.
 struct Question<'a> {
     policy: &'a Policy,
     decision: Decision,
     facts: Facts,
     served: Option<Arc<Served>>,
-    answer: Answered,
+    answer: Answered<Proposal>,
+    /// Items of the answer that name nothing.
+    unreadable: usize,
 }
 
 impl Policy {
@@ -149,15 +144,38 @@ impl Policy {
     }
 
     /// Which files to merge now.
-    pub(crate) fn plan_compaction(&self, facts: &CompactionFacts) -> Vec<Merge> {
+    pub(crate) fn plan_compaction(&self, facts: &CompactionFacts) -> Merges {
         let question = self.ask(Decision::Compaction, Facts::Compaction(facts.clone()));
-        let Merges { accepted, refused } = match &question.answer {
+        let merges = match &question.answer {
             Answered::Proposed(Proposal::Compaction(proposals)) => merges::accept(facts, proposals),
             _ => merges::accept(facts, &fallback::plan_compaction(facts)),
         };
-        let clamps = refused.iter().map(|(why, count)| (why.code(), *count));
-        question.conclude(&Outcome::Compaction(accepted.clone()), clamps.collect());
-        accepted
+        let refused = merges.refused.iter();
+        let mut clamps: Vec<Clamp> = refused.map(|(why, count)| (why.code(), *count)).collect();
+        if question.unreadable > 0 {
+            clamps.push(("unreadable-merge", question.unreadable));
+        }
+        question.conclude(&Outcome::Compaction(merges.accepted.clone()), clamps);
+        merges
+    }
+
+    /// Which points of a replica are held.
+    ///
+    /// # Errors
+    ///
+    /// [`HoldsPause`] if that is not known, so that nothing may be deleted.
+    pub(crate) fn plan_holds(&self, facts: &HoldFacts) -> std::result::Result<Holds, HoldsPause> {
+        let question = self.ask(Decision::Holds, Facts::Holds(facts.clone()));
+        let answer = match &question.answer {
+            Answered::Proposed(Proposal::Holds(holds)) => Some(holds.clone()),
+            // Without a component there is nobody who could hold anything.
+            _ if question.served.is_none() => Some(Vec::new()),
+            _ => None,
+        };
+        let holds = Holds::accept(answer);
+        let pause = holds.as_ref().err().map(|pause| (pause.code(), 1));
+        question.conclude(&Outcome::Holds(holds.clone()), pause.into_iter().collect());
+        holds
     }
 
     /// Which files of a replica to delete now.
@@ -167,7 +185,7 @@ impl Policy {
         let deletions = match &question.answer {
             Answered::Proposed(Proposal::Retention(Some(keeps))) => review.decide(keeps),
             Answered::Proposed(Proposal::Retention(None)) => {
-                let clamps = vec![("unreadable-keep", 1)];
+                let clamps = vec![("unreadable-keep", question.unreadable)];
                 question.conclude(&Outcome::Retention(Deletions::default()), clamps);
                 return Deletions::default();
             }
@@ -179,10 +197,43 @@ impl Policy {
         deletions
     }
 
+    /// Whether the data of a replica may take the place of something else; else why not.
+    pub(crate) fn approve_restore(&self, facts: &RestoreFacts) -> Approval {
+        let question = self.ask(Decision::Restore, Facts::Restore(facts.clone()));
+        let answer = match &question.answer {
+            Answered::Proposed(Proposal::Restore(answer)) => answer.clone(),
+            _ => Ok(()),
+        };
+        let guarded = approval::approval(facts, answer);
+        let outcome = Outcome::Restore(guarded.decision.clone());
+        question.conclude(&outcome, one(guarded.clamp));
+        guarded.decision
+    }
+
+    /// What to tell people of an event.
+    pub(crate) fn on_event(&self, event: &Event) -> Vec<Alert> {
+        let served = self.seat.current();
+        let answer =
+            served.map(|it| it.ask(Decision::Event, |asked, store| asked.on_event(store, event)));
+        match answer {
+            Some(Answered::Proposed(alerts)) => alerts,
+            _ => fallback::on_event(event),
+        }
+    }
+
+    /// Counts an alert that the guard did not let through, or changed.
+    pub(crate) fn alert_refused(&self, reason: &'static str) {
+        if let Some(served) = self.seat.current() {
+            served.record.refused(Decision::Event, reason, 1);
+        }
+    }
+
     /// How the component has served.
     pub(crate) fn stats(&self) -> PolicyStats {
         let current = self.seat.current();
-        current.map(|served| served.stats()).unwrap_or_default()
+        current
+            .map(|served| served.record.stats())
+            .unwrap_or_default()
     }
 
     /// Who decides.
@@ -217,9 +268,16 @@ impl Policy {
 
     fn ask(&self, decision: Decision, facts: Facts) -> Question<'_> {
         let served = self.seat.current();
+        let call =
+            |asked: &dyn Asked, store: &mut Store<Outside>| question::call(asked, store, &facts);
         let answer = match &served {
-            Some(served) => served.ask(decision, &facts),
+            Some(served) => served.ask(decision, call),
             None => Answered::NotAsked,
+        };
+        let (answer, unreadable) = match answer {
+            Answered::Proposed(read) => (Answered::Proposed(read.proposal), read.unreadable),
+            Answered::Failed(why) => (Answered::Failed(why), 0),
+            Answered::NotAsked => (Answered::NotAsked, 0),
         };
         Question {
             policy: self,
@@ -227,6 +285,7 @@ impl Policy {
             facts,
             served,
             answer,
+            unreadable,
         }
     }
 }
@@ -240,10 +299,11 @@ impl Question<'_> {
             facts,
             served,
             answer,
+            ..
         } = self;
         if let Some(served) = &served {
             for (code, count) in &clamps {
-                served.clamped(decision, *count, code);
+                served.record.refused(decision, code, *count);
             }
         }
         let is_answered = matches!(answer, Answered::Proposed(_));

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use lockkeeper_core::text::printable;
 
+use super::contract::types::Severity;
 use super::rate::RateLimit;
-use super::world::types::Severity;
 
 /// The longest line, in characters.
 const LINE_CHARS_MAX: usize = 500;

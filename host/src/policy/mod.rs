@@ -12,7 +12,7 @@
 //! [`trace`].
 
 mod component;
-mod convert;
+mod contract;
 mod decide;
 mod failure;
 mod journal;
@@ -23,6 +23,7 @@ mod plan;
 mod question;
 mod rate;
 mod recent;
+mod record;
 mod sandbox;
 mod selftest;
 mod served;
@@ -32,17 +33,16 @@ mod stored;
 mod strikes;
 mod swap;
 pub mod trace;
-mod world;
 
 pub use component::{Component, Validation};
 pub(crate) use decide::Policy;
-pub use decide::PolicyStats;
 pub use lockkeeper_core::{decision, simulation, vectors};
 pub use observer::TraceStats;
 pub(crate) use plan::{DatabasePlan, Plan, ReplicaPlan, Setting, Value};
 pub use plan::{Diagnostic, Position, Severity};
 pub use question::{Cost, Trial};
 pub use recent::DecisionNote;
+pub use record::{PolicyStats, Refusal};
 pub use selftest::self_test;
 pub use shadow::Shadowed;
 pub use source::{COMPONENT_BYTES_MAX, PolicySource};

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use lockkeeper_core::decision::{Clamp, Facts, Proposal};
 
 use super::rate::RateLimit;
+use super::served::Answered;
 use super::shadow::Shadow;
 use super::trace::{Answer, Encoder, Record, Ring, TraceSettings};
 use crate::{Error, Result};
@@ -37,17 +38,9 @@ pub(super) struct Decided {
     pub(super) database: Arc<str>,
     pub(super) digest: Arc<str>,
     pub(super) facts: Facts,
-    pub(super) answer: Answered,
+    pub(super) answer: Answered<Proposal>,
     pub(super) clamps: Vec<Clamp>,
     pub(super) outcome: String,
-}
-
-/// What became of the question.
-#[derive(Debug)]
-pub(super) enum Answered {
-    Proposed(Proposal),
-    Failed(String),
-    NotAsked,
 }
 
 enum Message {

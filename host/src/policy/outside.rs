@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockkeeper_core::text::printable;
-use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, random, sync};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxView, WasiView};
 
+use super::contract::{self, PolicyImports, types};
 use super::journal::Journal;
 use super::limiter::Limiter;
-use super::world::{Exports, PolicyImports, types};
 
 /// What is kept of what an instance prints: enough for the text of a panic.
 const STDERR_BYTES_MAX: usize = 16 << 10;
@@ -94,9 +94,9 @@ impl PolicyImports for Outside {
 
 impl types::Host for Outside {}
 
-/// Links the imports that `world` lets through, and no others.
+/// Links the imports that the contract lets through, and no others.
 pub(super) fn link(linker: &mut Linker<Outside>) -> wasmtime::Result<()> {
-    Exports::add_to_linker::<_, HasSelf<Outside>>(linker, |outside| outside)?;
+    contract::link(linker)?;
     let table = Outside::table;
     wasmtime_wasi::p2::bindings::io::error::add_to_linker::<_, Tables>(linker, table)?;
     sync::io::poll::add_to_linker::<_, Tables>(linker, table)?;

@@ -1,15 +1,13 @@
 //! Asks a component one question, whichever kind it is.
 
 use lockkeeper_core::decision::{Facts, Proposal};
-use lockkeeper_core::policy::SyncProposal;
 use wasmtime::Store;
 
 use super::component::{Component, on_own_thread};
-use super::convert;
+use super::contract::Asked;
 use super::failure::Failure;
 use super::outside::Outside;
 use super::sandbox::{DECISION, Usage};
-use super::world::Exports;
 use crate::{Error, Result};
 
 /// What one answer took.
@@ -62,45 +60,51 @@ impl Trial<'_> {
     }
 }
 
-/// Must run where blocking is allowed.
+/// What the component proposes. Must run where blocking is allowed.
 pub(super) fn ask(
     component: &Component,
     facts: &Facts,
 ) -> (std::result::Result<Proposal, Failure>, Usage) {
-    component.decide(DECISION, |store, exports| call(store, exports, facts))
+    let (answer, usage) = component.decide(DECISION, |asked, store| call(asked, store, facts));
+    (answer.map(|read| read.proposal), usage)
 }
 
-fn call(
+/// A proposal, and how much of it could not be read.
+pub(super) struct Read {
+    pub(super) proposal: Proposal,
+    /// Items of a list that were left out, for they name nothing.
+    pub(super) unreadable: usize,
+}
+
+pub(super) fn call(
+    asked: &dyn Asked,
     store: &mut Store<Outside>,
-    exports: &Exports,
     facts: &Facts,
-) -> wasmtime::Result<Proposal> {
-    Ok(match facts {
-        Facts::Sync(facts) => {
-            let proposal = exports.call_plan_sync(store, convert::sync_facts(facts))?;
-            Proposal::Sync(SyncProposal {
-                wait_ms: proposal.wait,
-            })
-        }
-        Facts::Checkpoint(facts) => {
-            let proposal = exports.call_plan_checkpoint(store, convert::checkpoint_facts(facts))?;
-            Proposal::Checkpoint(convert::checkpoint_proposal(proposal))
-        }
-        Facts::Snapshot(facts) => {
-            Proposal::Snapshot(exports.call_plan_snapshot(store, &convert::inventory(facts))?)
-        }
+) -> wasmtime::Result<Read> {
+    let mut unreadable = 0;
+    let proposal = match facts {
+        Facts::Sync(facts) => Proposal::Sync(asked.plan_sync(store, facts)?),
+        Facts::Checkpoint(facts) => Proposal::Checkpoint(asked.plan_checkpoint(store, facts)?),
+        Facts::Snapshot(facts) => Proposal::Snapshot(asked.plan_snapshot(store, facts)?),
         Facts::Verification(facts) => {
-            let facts = convert::verification_facts(facts);
-            Proposal::Verification(exports.call_plan_verification(store, facts)?)
+            Proposal::Verification(asked.plan_verification(store, facts)?)
         }
         Facts::Compaction(facts) => {
-            let facts = convert::compaction_facts(facts);
-            let proposals = exports.call_plan_compaction(store, &facts)?;
-            Proposal::Compaction(convert::compaction_proposals(proposals))
+            let read = asked.plan_compaction(store, facts)?;
+            unreadable = read.unreadable;
+            Proposal::Compaction(read.items)
         }
         Facts::Retention(facts) => {
-            let keeps = exports.call_plan_retention(store, &convert::retention_facts(facts))?;
-            Proposal::Retention(convert::keeps(keeps))
+            let read = asked.plan_retention(store, facts)?;
+            unreadable = read.unreadable;
+            // What cannot be read may be what is to be kept.
+            Proposal::Retention((unreadable == 0).then_some(read.items))
         }
+        Facts::Holds(facts) => Proposal::Holds(asked.plan_holds(store, facts)?),
+        Facts::Restore(facts) => Proposal::Restore(asked.approve_restore(store, facts)?),
+    };
+    Ok(Read {
+        proposal,
+        unreadable,
     })
 }

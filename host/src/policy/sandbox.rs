@@ -7,10 +7,10 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Store};
 
+use super::contract::{Asked, Linked};
 use super::failure::Failure;
 use super::limiter::MEMORY_BYTES_MAX;
 use super::outside::{self, Outside};
-use super::world::{Exports, PolicyPre};
 use crate::{Error, Result};
 
 /// The stack of a component, in bytes.
@@ -117,10 +117,10 @@ impl Sandbox {
     /// Blocks; where an asynchronous runtime drives this thread, a component that prints panics.
     pub(super) fn call<T>(
         &self,
-        policy: &PolicyPre<Outside>,
+        policy: &Linked,
         bounds: Bounds,
         outside: Outside,
-        call: impl FnOnce(&mut Store<Outside>, &Exports) -> wasmtime::Result<T>,
+        call: impl FnOnce(&dyn Asked, &mut Store<Outside>) -> wasmtime::Result<T>,
     ) -> (std::result::Result<T, Failure>, Usage) {
         let _running = self.run();
         let mut store = Store::new(&self.engine, outside);
@@ -131,7 +131,7 @@ impl Sandbox {
         let result = store
             .set_fuel(bounds.fuel)
             .and_then(|()| policy.instantiate(&mut store))
-            .and_then(|exports| call(&mut store, &exports));
+            .and_then(|asked| call(&*asked, &mut store));
         let usage = Usage {
             fuel: bounds.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
             memory_bytes: store.data().limiter.memory_bytes(),

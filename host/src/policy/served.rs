@@ -1,58 +1,51 @@
 //! A component in use, with its record.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use lockkeeper_core::decision::Facts;
+use wasmtime::{Result, Store};
 
 use super::component::Component;
-use super::decide::PolicyStats;
-use super::failure::Failure;
-use super::observer::Answered;
-use super::question;
-use super::rate::RateLimit;
-use super::strikes::{Decision, SET_ASIDE, Strikes};
-
-/// Lines about failures and about clamped proposals, each, in a [`WINDOW`]: one for each kind of
-/// decision.
-const LINES_MAX: u32 = Decision::COUNT as u32;
-const WINDOW: Duration = Duration::from_secs(60);
+use super::contract::Asked;
+use super::outside::Outside;
+use super::record::Record;
+use super::sandbox::DECISION;
+use super::strikes::Decision;
 
 /// A component that is asked for decisions, and how it has served.
 pub(super) struct Served {
     pub(super) component: Component,
     pub(super) digest: Arc<str>,
-    strikes: Mutex<Strikes>,
-    calls: AtomicU64,
-    failures: AtomicU64,
-    clamps: AtomicU64,
-    failure_lines: RateLimit,
-    clamp_lines: RateLimit,
+    pub(super) record: Record,
+}
+
+/// What became of a question.
+#[derive(Debug)]
+pub(super) enum Answered<T> {
+    Proposed(T),
+    Failed(String),
+    NotAsked,
 }
 
 impl Served {
     pub(super) fn new(component: Component) -> Self {
         Self {
             digest: component.digest().into(),
+            record: Record::new(component.name().to_owned()),
             component,
-            strikes: Mutex::default(),
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            clamps: AtomicU64::new(0),
-            failure_lines: RateLimit::new(LINES_MAX, WINDOW),
-            clamp_lines: RateLimit::new(LINES_MAX, WINDOW),
         }
     }
 
     /// The component's answer, if it may be asked and it answers.
-    pub(super) fn ask(&self, decision: Decision, facts: &Facts) -> Answered {
-        if !self.strikes().may_ask(Instant::now()) {
+    pub(super) fn ask<T>(
+        &self,
+        decision: Decision,
+        call: impl FnOnce(&dyn Asked, &mut Store<Outside>) -> Result<T>,
+    ) -> Answered<T> {
+        if !self.record.may_ask() {
             return Answered::NotAsked;
         }
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let (answer, usage) = question::ask(&self.component, facts);
+        let (answer, usage) = self.component.decide(DECISION, call);
         tracing::trace!(
             decision = decision.name(),
             fuel = usage.fuel,
@@ -60,56 +53,15 @@ impl Served {
             "asked the policy"
         );
         match answer {
-            Ok(proposal) => {
-                self.answered(decision);
-                Answered::Proposed(proposal)
+            Ok(answer) => {
+                self.record.answered(decision);
+                Answered::Proposed(answer)
             }
             Err(why) => {
-                self.failed(decision, &why);
+                self.record.failed(decision, &why);
                 Answered::Failed(why.to_string())
             }
         }
-    }
-
-    fn answered(&self, decision: Decision) {
-        if self.strikes().answered(decision) {
-            tracing::info!(policy = %self.component.name(), "the policy answers again");
-        }
-    }
-
-    fn failed(&self, decision: Decision, why: &Failure) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        let (policy, decision_name) = (self.component.name(), decision.name());
-        if let Some(suppressed) = self.failure_lines.admit(now) {
-            tracing::warn!(%policy, decision = decision_name, suppressed, reason = %why, "the policy gave no answer; the built-in rules decide");
-        }
-        if self.strikes().failed(decision, now) {
-            tracing::error!(%policy, decision = decision_name, reason = %why, seconds = SET_ASIDE.as_secs(), "the policy is set aside; the built-in rules decide");
-        }
-    }
-
-    /// Counts, and now and then reports, what the guard did not let through.
-    pub(super) fn clamped(&self, decision: Decision, count: usize, reason: &str) {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.clamps.fetch_add(count, Ordering::Relaxed);
-        if let Some(suppressed) = self.clamp_lines.admit(Instant::now()) {
-            let decision = decision.name();
-            tracing::warn!(policy = %self.component.name(), decision, %reason, suppressed, "a proposal was changed");
-        }
-    }
-
-    pub(super) fn stats(&self) -> PolicyStats {
-        PolicyStats {
-            calls: self.calls.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
-            clamps: self.clamps.load(Ordering::Relaxed),
-            set_aside: self.strikes().is_set_aside(),
-        }
-    }
-
-    fn strikes(&self) -> MutexGuard<'_, Strikes> {
-        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,8 +6,9 @@ use lockkeeper_core::decision::{Proposal, judge};
 use tokio::sync::oneshot;
 
 use super::component::Component;
-use super::observer::{Answered, Decided};
+use super::observer::Decided;
 use super::question;
+use super::served::Answered;
 
 /// How a candidate did beside the current component.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -18,10 +18,13 @@ pub(super) enum Decision {
     Verification,
     Compaction,
     Retention,
+    Holds,
+    Restore,
+    Event,
 }
 
 impl Decision {
-    pub(super) const COUNT: usize = 6;
+    pub(super) const COUNT: usize = 9;
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -31,6 +34,9 @@ impl Decision {
             Self::Verification => "plan-verification",
             Self::Compaction => "plan-compaction",
             Self::Retention => "plan-retention",
+            Self::Holds => "plan-holds",
+            Self::Restore => "approve-restore",
+            Self::Event => "on-event",
         }
     }
 }
@@ -52,6 +58,12 @@ impl Strikes {
     /// Whether the component was set aside and has not answered since.
     pub(super) fn is_set_aside(&self) -> bool {
         self.set_aside_until.is_some()
+    }
+
+    /// How long until a component that was set aside is asked again.
+    pub(super) fn asked_again_in(&self, now: Instant) -> Option<Duration> {
+        let until = self.set_aside_until?;
+        Some(until.saturating_duration_since(now))
     }
 
     /// Records an answer. Returns whether this ends a time of being set aside.
@@ -82,6 +94,9 @@ impl Strikes {
             verification,
             compaction,
             retention,
+            holds,
+            restore,
+            event,
         ] = &mut self.failures;
         match decision {
             Decision::Sync => sync,
@@ -90,6 +105,9 @@ impl Strikes {
             Decision::Verification => verification,
             Decision::Compaction => compaction,
             Decision::Retention => retention,
+            Decision::Holds => holds,
+            Decision::Restore => restore,
+            Decision::Event => event,
         }
     }
 }

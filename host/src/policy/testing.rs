@@ -36,7 +36,7 @@ const WASI_WIT: [&str; 5] = [
      }",
     "package test:guest;
      world guest {
-         include lockkeeper:policy/policy@0.1.0;
+         include lockkeeper:policy/policy@0.2.0;
          import wasi:cli/exit@0.2.0;
          import wasi:cli/stderr@0.2.0;
          import wasi:clocks/monotonic-clock@0.2.0;
@@ -44,10 +44,11 @@ const WASI_WIT: [&str; 5] = [
      }",
 ];
 
-/// What each export does unless a test says otherwise: `describe` gives "test" three times,
-/// `validate` an error without diagnostics, and the decisions answer 0, `none`, or nothing.
-const DEFAULTS: [(&str, &str, &str); 8] = [
-    ("describe", "(result i32)", "(i32.const 16)"),
+/// What each export does unless a test says otherwise: `metadata` gives "test" three times,
+/// `validate` an error without diagnostics, a restore is approved, and the decisions answer 0,
+/// `none`, or nothing.
+const DEFAULTS: [(&str, &str, &str); 11] = [
+    ("metadata", "(result i32)", "(i32.const 16)"),
     (
         "validate",
         "(param i32 i32 i32 i32) (result i32)",
@@ -55,32 +56,47 @@ const DEFAULTS: [(&str, &str, &str); 8] = [
     ),
     (
         "plan-sync",
-        "(param i64 i64 i64 i64 i64 i32 i64 i32 i32 i64 i32 i64) (result i64)",
+        "(param i64 i64 i64 i64 i64 i32 i64 i32 i64 i32 i64 i32 i64 i32) (result i64)",
         "(i64.const 0)",
     ),
     (
         "plan-checkpoint",
-        "(param i64 i32 i64 i32 i32 i32 i32 i64) (result i32)",
+        "(param i64 i32 i64 i32 i32 i64 i32 i64 i32 i32 i64 i32) (result i32)",
         "(i32.const 0)",
     ),
     (
         "plan-snapshot",
-        "(param i64 i64 i64 i64 i64 i32 i32 i64) (result i32)",
+        "(param i64 i64 i64 i64 i64 i32 i32 i64 i32) (result i32)",
         "(i32.const 256)",
     ),
     (
         "plan-verification",
-        "(param i64 i64 i64 i64 i64 i64 i64) (result i32)",
+        "(param i64 i64 i64 i64 i64 i64 i64 i32) (result i32)",
         "(i32.const 256)",
     ),
     (
         "plan-compaction",
-        "(param i64 i32 i32 i32) (result i32)",
+        "(param i64 i32 i32 i32 i32) (result i32)",
         "(i32.const 256)",
     ),
     (
         "plan-retention",
         "(param i64 i64 i64 i32 i32) (result i32)",
+        "(i32.const 256)",
+    ),
+    (
+        "plan-holds",
+        "(param i64 i32 i32 i64 i32 i32) (result i32)",
+        "(i32.const 256)",
+    ),
+    (
+        "approve-restore",
+        "(param i64 i32 i32 i32 i32 i64 i32 i64 i32 i32 i32 i32 i64) (result i32)",
+        "(i32.const 256)",
+    ),
+    (
+        "on-event",
+        "(param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)",
         "(i32.const 256)",
     ),
 ];
@@ -124,7 +140,7 @@ impl Guest {
                 {items}
                 (memory (export "memory") 16)
                 (global $next (mut i32) (i32.const 65536))
-                (data (i32.const 16) "\40\00\00\00\04\00\00\00\40\00\00\00\04\00\00\00\40\00\00\00\04\00\00\00")
+                (data (i32.const 16) "\40\00\00\00\04\00\00\00\40\00\00\00\04\00\00\00\40\00\00\00\04\00\00\00\00\00\00\00\00\00\00\00")
                 (data (i32.const 64) "test")
                 (data (i32.const 128) "\01")
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)

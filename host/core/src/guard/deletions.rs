@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockkeeper_ltx::{Level, Txid};
 
+use super::holds::{HeldPoint, Holds, HoldsPause};
 use crate::inventory::{Inventory, ReplicaFile};
 use crate::live_set::{LiveSet, Need, Window};
-use crate::policy::{Keep, RetentionFacts};
+use crate::policy::{Hold, HoldFacts, Keep, RetentionFacts};
 use crate::restore::PlanError;
 use crate::retention;
 
@@ -62,6 +63,9 @@ pub enum Pause {
     /// The newest transaction cannot be restored: files are missing.
     #[error("the replica does not restore: {0}")]
     Unrestorable(#[source] PlanError),
+    /// What is held is not known.
+    #[error(transparent)]
+    Holds(#[from] HoldsPause),
 }
 
 impl Pause {
@@ -74,6 +78,7 @@ impl Pause {
             Self::ClockBehind { .. } => "clock-behind",
             Self::ClockAhead { .. } => "clock-ahead",
             Self::Unrestorable(_) => "unrestorable",
+            Self::Holds(pause) => pause.code(),
         }
     }
 }
@@ -125,6 +130,33 @@ impl<'a> Review<'a> {
         let live = LiveSet::new(situation.inventory, &situation.window, situation.now_ms)
             .map_err(Pause::Unrestorable)?;
         Ok(Self { situation, live })
+    }
+
+    /// Keeps what restores each held point, as long as this review lasts. Returns where each leads.
+    pub fn hold(&mut self, holds: Holds) -> Vec<HeldPoint> {
+        let hold = |hold: Hold| HeldPoint {
+            txid: self.live.hold(self.situation.inventory, hold.at_ms),
+            at_ms: hold.at_ms,
+            reason: hold.reason,
+        };
+        holds.into_iter().map(hold).collect()
+    }
+
+    /// What to ask a policy about holds with.
+    #[must_use]
+    pub fn hold_facts(&self, database: &str) -> HoldFacts {
+        let Situation {
+            inventory,
+            window,
+            now_ms,
+            ..
+        } = self.situation;
+        HoldFacts {
+            now_ms,
+            database: database.to_owned(),
+            snapshot_retention_ms: window.snapshot_retention_ms,
+            snapshots: inventory.level(Level::SNAPSHOT).to_vec(),
+        }
     }
 
     /// What to ask a policy with.

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner};
 
 use super::deletions::{Deletions, Pause, Review, Situation};
-use super::merges::{self, Merge};
+use super::holds::Holds;
+use super::merges::{self, Merge, MergeRefusal};
 use crate::inventory::{Inventory, ReplicaFile};
 use crate::levels::Levels;
 use crate::live_set::{Need, Window};
-use crate::policy::{CompactionProposal, Keep, RetentionFacts};
+use crate::policy::{CompactionFacts, CompactionProposal, Hold, Keep, RetentionFacts};
 use crate::restore::{self, Target};
 use crate::{compaction, fallback};
 
@@ -33,6 +34,14 @@ enum Event {
     /// Merges as a bad policy would ask for them: `(level, min, inputs)`.
     CompactBadly(Vec<(u8, u64, u64)>),
     Retain(KeepSet),
+    /// The policy begins to hold what was so many seconds ago.
+    Hold {
+        seconds_ago: u64,
+    },
+    /// It holds nothing any more.
+    Release,
+    /// Files could be deleted, and the policy does not say what it holds.
+    RetainUnsaid,
     /// The clock is set.
     Jump {
         seconds: i64,
@@ -97,6 +106,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => Just(Event::Compact),
         1 => prop::collection::vec(merge, 1..4).prop_map(Event::CompactBadly),
         4 => any_keep_set().prop_map(Event::Retain),
+        2 => (0u64..600).prop_map(|seconds_ago| Event::Hold { seconds_ago }),
+        1 => Just(Event::Release),
+        1 => Just(Event::RetainUnsaid),
     ]
 }
 
@@ -131,9 +143,27 @@ prop_compose! {
     }
 }
 
+/// How the guard is broken, to see whether it is noticed.
+#[derive(Clone, Copy, Debug)]
+enum Mutant {
+    /// It knows one need less.
+    Forgets(Need),
+    /// It takes no answer for nothing held.
+    TakesSilenceForConsent,
+}
+
+impl Mutant {
+    fn all() -> impl Iterator<Item = Self> {
+        let forgets = Need::ALL.into_iter().map(Self::Forgets);
+        forgets.chain([Self::TakesSilenceForConsent])
+    }
+}
+
 struct Replica<'a> {
     life: &'a Life,
+    mutant: Option<Mutant>,
     now_ms: u64,
+    held_ms: Vec<u64>,
     sealed: u64,
     files: Vec<ReplicaFile>,
     /// Every file of level 1 and higher that ever was a point to restore to.
@@ -160,7 +190,7 @@ impl Replica<'_> {
             .extend((level != Level::L0 && is_point).then_some(file));
     }
 
-    fn happen(&mut self, event: &Event, forget: Option<Need>) -> TestCaseResult {
+    fn happen(&mut self, event: &Event) -> TestCaseResult {
         match event {
             Event::Seal(count) => {
                 for _ in 0..*count {
@@ -180,11 +210,17 @@ impl Replica<'_> {
                     self.put(Level::SNAPSHOT, range, self.now_ms);
                 }
             }
-            Event::Compact => while self.compact(compaction::plan) {},
+            Event::Compact => while self.compact(compaction::plan, true)? {},
             Event::CompactBadly(merges) => {
-                self.compact(|_| merges.iter().map(bad_merge).collect());
+                self.compact(|_| merges.iter().map(bad_merge).collect(), false)?;
             }
-            Event::Retain(keep_set) => self.retain(*keep_set, forget)?,
+            Event::Retain(keep_set) => self.retain(*keep_set, self.holds())?,
+            Event::RetainUnsaid => self.retain(KeepSet::Nothing, None)?,
+            Event::Hold { seconds_ago } => {
+                self.held_ms
+                    .push(self.now_ms.saturating_sub(seconds_ago * 1000));
+            }
+            Event::Release => self.held_ms.clear(),
             Event::Jump { seconds } => {
                 self.now_ms = self.now_ms.saturating_add_signed(seconds * 1000);
                 self.jumped = true;
@@ -198,18 +234,31 @@ impl Replica<'_> {
         Ok(())
     }
 
-    /// Whether anything was merged.
+    /// Whether anything was merged. What `is_scheduled` needs no budget.
     fn compact(
         &mut self,
-        plan: impl Fn(&crate::policy::CompactionFacts) -> Vec<CompactionProposal>,
-    ) -> bool {
+        plan: impl Fn(&CompactionFacts) -> Vec<CompactionProposal>,
+        is_scheduled: bool,
+    ) -> Result<bool, TestCaseError> {
         let levels = Levels::new(&LEVELS_MS).unwrap();
-        let facts = compaction::facts(&self.inventory(), &levels, self.now_ms);
-        let merges = merges::accept(&facts, &plan(&facts)).accepted;
-        for merge in &merges {
+        let mut facts = compaction::facts(&self.inventory(), &levels, self.now_ms);
+        facts.budget_left = if is_scheduled { 0 } else { u32::MAX };
+        let found = merges::accept(&facts, &plan(&facts));
+        let is_over = found.refused.contains_key(&MergeRefusal::OverBudget);
+        prop_assert!(!(is_scheduled && is_over), "a scheduled merge is refused");
+        for merge in &found.accepted {
             self.put(merge.level(), merge.range(), self.merged_at(merge));
         }
-        !merges.is_empty()
+        Ok(!found.accepted.is_empty())
+    }
+
+    /// What the policy says about holds.
+    fn holds(&self) -> Option<Vec<Hold>> {
+        let hold = |&at_ms| Hold {
+            at_ms,
+            reason: String::new(),
+        };
+        Some(self.held_ms.iter().map(hold).collect())
     }
 
     fn merged_at(&self, merge: &Merge) -> u64 {
@@ -219,7 +268,7 @@ impl Replica<'_> {
         }
     }
 
-    fn retain(&mut self, keep_set: KeepSet, forget: Option<Need>) -> TestCaseResult {
+    fn retain(&mut self, keep_set: KeepSet, holds: Option<Vec<Hold>>) -> TestCaseResult {
         let before = self.inventory();
         let review = Review::new(Situation {
             inventory: &before,
@@ -232,7 +281,12 @@ impl Replica<'_> {
             Ok(review) => review,
             Err(pause) => return self.check_pause(&pause),
         };
-        if let Some(need) = forget {
+        match (Holds::accept(holds), self.mutant) {
+            (Ok(holds), _) => drop(review.hold(holds)),
+            (Err(_), Some(Mutant::TakesSilenceForConsent)) => {}
+            (Err(_), _) => return Ok(()),
+        }
+        if let Some(Mutant::Forgets(need)) = self.mutant {
             review.forget(need);
         }
         let Deletions { files, .. } = review.decide(&keep_set.keeps(&review.facts()));
@@ -302,7 +356,21 @@ impl Replica<'_> {
                 prop_assert!(end(&after, target).is_some(), "the end of {:?}", point);
             }
         }
+        self.check_held(before, &after)?;
         self.check_window_start(before, &after)
+    }
+
+    /// What is held stays as exact as it was.
+    fn check_held(&self, before: &Inventory, after: &Inventory) -> TestCaseResult {
+        for at_ms in &self.held_ms {
+            let target = Target::Before(at_ms.cast_signed() + 1);
+            let end = |files: &Inventory| {
+                let plan = restore::plan(files.files(), target);
+                plan.ok().map(|plan| plan.txid())
+            };
+            prop_assert!(end(after) >= end(before), "what was held at {}", at_ms);
+        }
+        Ok(())
     }
 
     /// Whether times are in the order of transactions.
@@ -350,25 +418,27 @@ fn bad_merge(&(level, min, inputs): &(u8, u64, u64)) -> CompactionProposal {
     }
 }
 
-fn live(life: &Life, forget: Option<Need>) -> TestCaseResult {
+fn live(life: &Life, mutant: Option<Mutant>) -> TestCaseResult {
     let mut replica = Replica {
         life,
+        mutant,
         now_ms: START_MS,
+        held_ms: Vec::new(),
         sealed: 0,
         files: Vec::new(),
         points: Vec::new(),
         jumped: false,
         lost: false,
     };
-    replica.happen(&Event::Seal(1), forget)?;
+    replica.happen(&Event::Seal(1))?;
     for event in &life.events {
-        replica.happen(event, forget)?;
+        replica.happen(event)?;
     }
-    replica.retain(KeepSet::Nothing, forget)
+    replica.happen(&Event::Retain(KeepSet::Nothing))
 }
 
 /// The lives of one seed, so that a failure comes again.
-fn run(cases: u32, max_shrink_iters: u32, forget: Option<Need>) -> Result<(), TestError<Life>> {
+fn run(cases: u32, max_shrink_iters: u32, mutant: Option<Mutant>) -> Result<(), TestError<Life>> {
     let config = Config {
         cases,
         max_shrink_iters,
@@ -376,7 +446,7 @@ fn run(cases: u32, max_shrink_iters: u32, forget: Option<Need>) -> Result<(), Te
         ..Config::default()
     };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    TestRunner::new_with_rng(config, rng).run(&any_life(), |life| live(&life, forget))
+    TestRunner::new_with_rng(config, rng).run(&any_life(), |life| live(&life, mutant))
 }
 
 #[test]
@@ -387,9 +457,9 @@ fn whatever_a_policy_answers_every_promised_point_can_be_restored() {
 }
 
 #[test]
-fn a_guard_that_forgets_any_one_need_is_caught() {
-    for need in Need::ALL {
-        let found = run(50_000, 0, Some(need));
-        assert!(matches!(found, Err(TestError::Fail(..))), "{need:?}");
+fn a_guard_that_is_broken_in_any_one_way_is_caught() {
+    for mutant in Mutant::all() {
+        let found = run(50_000, 0, Some(mutant));
+        assert!(matches!(found, Err(TestError::Fail(..))), "{mutant:?}");
     }
 }

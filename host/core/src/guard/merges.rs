@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 
+use super::budget;
 use crate::compaction::MERGE_INPUTS_MAX;
 use crate::inventory::{Inventory, ReplicaFile};
-use crate::policy::{CompactionFacts, CompactionProposal};
+use crate::policy::{CompactionFacts, CompactionProposal, LevelFacts};
 use crate::restore::{self, Target};
 
 /// At most this many merges come from one answer: enough for everything that can wait for one
@@ -85,6 +86,8 @@ pub enum MergeRefusal {
     TooManyInputs,
     /// It comes after [`MERGES_MAX`] others.
     TooManyMerges,
+    /// The [budget] is used up.
+    OverBudget,
 }
 
 impl MergeRefusal {
@@ -97,6 +100,7 @@ impl MergeRefusal {
             Self::NoSuchEnd => "no-such-end",
             Self::TooManyInputs => "too-many-inputs",
             Self::TooManyMerges => "too-many-merges",
+            Self::OverBudget => "over-budget",
         }
     }
 }
@@ -108,35 +112,69 @@ pub struct Merges {
     pub accepted: Vec<Merge>,
     /// How many were refused, and why.
     pub refused: BTreeMap<MergeRefusal, usize>,
+    /// What the accepted ones cost of the [budget].
+    pub cost: u32,
 }
 
 /// Accepts the proposals that take what waits, in order. Several for one level continue each other.
 #[must_use]
 pub fn accept(facts: &CompactionFacts, proposals: &[CompactionProposal]) -> Merges {
     let mut merges = Merges::default();
-    let mut left: BTreeMap<Level, &[ReplicaFile]> = facts
-        .levels
-        .iter()
-        .map(|facts| (facts.level, facts.waiting.files.as_slice()))
+    let levels = facts.levels.iter();
+    let mut left: BTreeMap<Level, Left<'_>> = levels
+        .map(|level| (level.level, Left::new(level)))
         .collect();
     for proposal in proposals {
         let checked = if merges.accepted.len() < MERGES_MAX {
             left.get_mut(&proposal.level)
                 .ok_or(MergeRefusal::NoSuchLevel)
-                .and_then(|waiting| take(waiting, proposal.range))
+                .and_then(|left| left.merge(proposal.range))
         } else {
             Err(MergeRefusal::TooManyMerges)
         };
-        match checked {
-            Ok(inputs) => merges.accepted.push(Merge {
-                level: proposal.level,
-                range: proposal.range,
-                inputs: inputs.to_vec(),
-            }),
+        let paid = checked.and_then(|(merge, level)| {
+            let cost = merges
+                .cost
+                .saturating_add(budget::of_merge(level, facts.now_ms, &merge));
+            let is_over = cost > merges.cost && cost > facts.budget_left;
+            (!is_over)
+                .then_some((merge, cost))
+                .ok_or(MergeRefusal::OverBudget)
+        });
+        match paid {
+            Ok((merge, cost)) => {
+                merges.accepted.push(merge);
+                merges.cost = cost;
+            }
             Err(refusal) => *merges.refused.entry(refusal).or_default() += 1,
         }
     }
     merges
+}
+
+/// What still waits for a level.
+struct Left<'a> {
+    level: &'a LevelFacts,
+    waiting: &'a [ReplicaFile],
+}
+
+impl<'a> Left<'a> {
+    fn new(level: &'a LevelFacts) -> Self {
+        Self {
+            level,
+            waiting: &level.waiting.files,
+        }
+    }
+
+    fn merge(&mut self, range: TxidRange) -> Result<(Merge, &'a LevelFacts), MergeRefusal> {
+        let inputs = take(&mut self.waiting, range)?.to_vec();
+        let merge = Merge {
+            level: self.level.level,
+            range,
+            inputs,
+        };
+        Ok((merge, self.level))
+    }
 }
 
 /// Takes the files that make up `range` from the front of what waits.
@@ -202,6 +240,46 @@ mod tests {
         check_snapshot(&[(0, 2, 2), (0, 3, 3)], None);
     }
 
+    /// With a budget for whatever is asked for.
+    fn rich(all: &[(u8, u64, u64, u64)]) -> CompactionFacts {
+        CompactionFacts {
+            budget_left: u32::MAX,
+            ..compaction::facts(&inventory(all), &Levels::default(), 99)
+        }
+    }
+
+    #[test]
+    fn without_a_budget_only_the_merge_of_the_round_is_made() {
+        // The round began at 90,000 ms; the file of TXID 5 came in it.
+        let all = [
+            (9, 1, 1, 0),
+            (0, 2, 2, 1),
+            (0, 3, 3, 2),
+            (0, 4, 4, 3),
+            (0, 5, 5, 95_000),
+        ];
+        let poor = compaction::facts(&inventory(&all), &Levels::default(), 99_000);
+        let check = |budget_left, asked: &[(u8, u64, u64)], made: &[u64], cost| {
+            let facts = CompactionFacts {
+                budget_left,
+                ..poor.clone()
+            };
+            let proposals: Vec<_> = asked.iter().copied().map(proposal).collect();
+            let found = accept(&facts, &proposals);
+            let ends = found.accepted.iter().map(|it| it.range().max().get());
+            assert_eq!(ends.collect::<Vec<_>>(), made);
+            assert_eq!(found.cost, cost);
+            let over = found.refused.contains_key(&MergeRefusal::OverBudget);
+            assert_eq!(over, made.len() < asked.len());
+        };
+        check(0, &[(1, 2, 4)], &[4], 0);
+        check(0, &[(1, 2, 5)], &[], 0);
+        check(0, &[(1, 2, 3)], &[], 0);
+        check(1, &[(1, 2, 3)], &[3], 1);
+        check(1, &[(1, 2, 2), (1, 3, 3)], &[2], 1);
+        check(1, &[(1, 2, 2), (1, 3, 4)], &[2, 4], 1);
+    }
+
     const FILES: [(u8, u64, u64, u64); 5] = [
         (9, 1, 1, 0),
         (0, 2, 2, 0),
@@ -220,7 +298,7 @@ mod tests {
 
     #[track_caller]
     fn check(proposals: &[(u8, u64, u64)], accepted: &[usize], refused: &[MergeRefusal]) {
-        let facts = compaction::facts(&inventory(&FILES), &Levels::default(), 99);
+        let facts = rich(&FILES);
         let proposals: Vec<_> = proposals.iter().copied().map(proposal).collect();
         let found = accept(&facts, &proposals);
         let inputs: Vec<_> = found.accepted.iter().map(|it| it.inputs().len()).collect();
@@ -257,7 +335,7 @@ mod tests {
         let many = MERGE_INPUTS_MAX.max(MERGES_MAX) as u64 + 2;
         let mut all: Vec<_> = (2..=many).map(|n| (0, n, n, 0)).collect();
         all.push((9, 1, 1, 0));
-        let facts = compaction::facts(&inventory(&all), &Levels::default(), 99);
+        let facts = rich(&all);
         let found = accept(&facts, &[proposal((1, 2, many))]);
         assert_eq!(found.accepted, []);
         assert_eq!(found.refused[&MergeRefusal::TooManyInputs], 1);

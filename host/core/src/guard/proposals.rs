@@ -6,6 +6,7 @@ use std::fmt;
 
 use lockkeeper_ltx::Txid;
 
+use super::budget;
 use crate::fallback;
 use crate::policy::{
     CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
@@ -31,6 +32,7 @@ pub const REASON_CHARS_MAX: usize = 200;
 
 /// Why a proposal was changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Clamp {
     /// A commit would have waited longer than the sync interval.
     SyncTooLate,
@@ -52,6 +54,10 @@ pub enum Clamp {
     VerificationTooSoon,
     /// Nothing was verified for [`VERIFICATION_INTERVALS_MAX`] configured intervals.
     VerificationOverdue,
+    /// The [budget] is used up.
+    OverBudget,
+    /// The writer that a policy protects was not heard of for long.
+    OtherWriterGone,
 }
 
 impl Clamp {
@@ -69,6 +75,8 @@ impl Clamp {
             Self::SnapshotTooSoon => "snapshot-too-soon",
             Self::VerificationTooSoon => "verification-too-soon",
             Self::VerificationOverdue => "verification-overdue",
+            Self::OverBudget => "over-budget",
+            Self::OtherWriterGone => "other-writer-gone",
         }
     }
 }
@@ -89,14 +97,14 @@ pub struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    fn kept(decision: T) -> Self {
+    pub(super) fn kept(decision: T) -> Self {
         Self {
             decision,
             clamp: None,
         }
     }
 
-    fn changed(decision: T, clamp: Clamp) -> Self {
+    pub(super) fn changed(decision: T, clamp: Clamp) -> Self {
         Self {
             decision,
             clamp: Some(clamp),
@@ -104,17 +112,21 @@ impl<T> Guarded<T> {
     }
 }
 
-/// No commit waits longer than the sync interval, however often the policy is asked meanwhile.
+/// No commit waits longer than the sync interval, however often the policy is asked meanwhile; and
+/// without a budget none goes before the interval has passed since the last seal.
 #[must_use]
 pub fn sync(facts: &SyncFacts, proposal: SyncProposal) -> Guarded<SyncProposal> {
-    let wait_ms_max = facts
-        .sync_interval_ms
-        .saturating_sub(facts.oldest_pending_age_ms);
+    let left = |since_ms: u64| facts.sync_interval_ms.saturating_sub(since_ms);
+    let wait_ms_max = left(facts.oldest_pending_age_ms);
     if proposal.wait_ms > wait_ms_max {
         let decision = SyncProposal {
             wait_ms: wait_ms_max,
         };
         return Guarded::changed(decision, Clamp::SyncTooLate);
+    }
+    let pace_ms = facts.since_last_sync_ms.map_or(0, left).min(wait_ms_max);
+    if facts.budget_left == 0 && proposal.wait_ms < pace_ms {
+        return Guarded::changed(SyncProposal { wait_ms: pace_ms }, Clamp::OverBudget);
     }
     Guarded::kept(proposal)
 }
@@ -137,6 +149,9 @@ pub fn checkpoint(
         CheckpointProposal::None => return Guarded::kept(proposal),
         _ if facts.snapshot_running => (CheckpointProposal::None, Clamp::SnapshotRunning),
         _ if !is_large && !is_due => (CheckpointProposal::None, Clamp::CheckpointTooSoon),
+        _ if budget::of_checkpoint(facts, proposal) > facts.budget_left => {
+            (CheckpointProposal::None, Clamp::OverBudget)
+        }
         CheckpointProposal::Truncate if !reaches(facts.truncate_pages) => {
             (CheckpointProposal::Passive, Clamp::TruncateTooSoon)
         }
@@ -192,6 +207,9 @@ pub fn snapshot(facts: &SnapshotFacts, proposal: Option<&str>) -> Guarded<Option
     if is_young && due.is_none() {
         return Guarded::changed(None, Clamp::SnapshotTooSoon);
     }
+    if budget::of_snapshot(facts) > facts.budget_left {
+        return Guarded::changed(None, Clamp::OverBudget);
+    }
     Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
 }
 
@@ -221,6 +239,9 @@ pub fn verification(facts: &VerificationFacts, proposal: Option<&str>) -> Guarde
     };
     if since_ms < pause_ms {
         return Guarded::changed(None, Clamp::VerificationTooSoon);
+    }
+    if budget::of_verification(facts) > facts.budget_left {
+        return Guarded::changed(None, Clamp::OverBudget);
     }
     Guarded::kept(Some(printable(reason, REASON_CHARS_MAX)))
 }

@@ -48,6 +48,7 @@ impl Recorded {
                 }
             }
             Facts::Retention(facts) => settings.window = facts.window,
+            Facts::Holds(_) | Facts::Restore(_) => {}
         }
     }
 

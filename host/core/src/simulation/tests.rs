@@ -54,6 +54,7 @@ fn a_policy_that_wants_to_lose_everything_loses_nothing() {
             Facts::Verification(_) => Proposal::Verification(None),
             Facts::Compaction(_) => Proposal::Compaction(Vec::new()),
             Facts::Retention(_) => Proposal::Retention(Some(Vec::new())),
+            Facts::Holds(_) | Facts::Restore(_) => facts.fallback(),
         })
     });
     assert_eq!(report.unrestorable, 0);

@@ -3,6 +3,7 @@
 use super::world::World;
 use crate::compaction;
 use crate::decision::{Facts, Outcome};
+use crate::guard::budget::{self, Class};
 use crate::guard::deletions::{Review, Situation};
 use crate::guard::merges::Merge;
 use crate::inventory::{Inventory, ReplicaFile};
@@ -38,7 +39,7 @@ impl World<'_> {
             let inventory = self.inventory();
             inventory.level(lockkeeper_ltx::Level::SNAPSHOT).to_vec()
         };
-        let facts = Facts::Snapshot(SnapshotFacts {
+        let facts = SnapshotFacts {
             now_ms: self.now_ms,
             database_bytes: self.database_bytes,
             committed: self.spooled,
@@ -46,8 +47,11 @@ impl World<'_> {
             durable: self.durable,
             snapshots,
             snapshot_interval_ms: self.settings.snapshot_interval_ms,
-        });
-        if let Outcome::Snapshot(Some(_)) = self.decide(&facts) {
+            budget_left: self.left(Class::Snapshot),
+        };
+        let cost = budget::of_snapshot(&facts);
+        if let Outcome::Snapshot(Some(_)) = self.decide(&Facts::Snapshot(facts)) {
+            self.spend(Class::Snapshot, cost);
             self.report.snapshots += 1;
             self.stored(9, 1, self.durable, self.database_bytes / 2, self.now_ms);
         }
@@ -58,7 +62,13 @@ impl World<'_> {
             return;
         };
         for _ in 0..ROUNDS_MAX {
-            let facts = compaction::facts(&self.inventory(), &levels, self.now_ms);
+            let mut facts = compaction::facts(&self.inventory(), &levels, self.now_ms);
+            facts.budget_left = self.left(Class::Merge);
+            let cost = |merge: &Merge| {
+                let mut levels = facts.levels.iter();
+                let level = levels.find(|level| level.level == merge.level());
+                level.map_or(0, |level| budget::of_merge(level, facts.now_ms, merge))
+            };
             if facts
                 .levels
                 .iter()
@@ -66,8 +76,10 @@ impl World<'_> {
             {
                 return;
             }
-            match self.decide(&Facts::Compaction(facts)) {
+            match self.decide(&Facts::Compaction(facts.clone())) {
                 Outcome::Compaction(merges) if !merges.is_empty() => {
+                    let costs = merges.iter().map(cost).fold(0, u32::saturating_add);
+                    self.spend(Class::Merge, costs);
                     merges.iter().for_each(|merge| self.merged(merge));
                 }
                 _ => return,
@@ -101,7 +113,11 @@ impl World<'_> {
             enabled: true,
             verification_failed: false,
         });
-        let Ok(review) = review else { return };
+        let Ok(mut review) = review else { return };
+        match self.decide(&Facts::Holds(review.hold_facts("app.db"))) {
+            Outcome::Holds(Ok(holds)) => drop(review.hold(holds)),
+            _ => return,
+        }
         let facts = review.facts();
         if facts.files.iter().all(|held| held.need.is_some()) {
             return;
@@ -147,15 +163,18 @@ impl World<'_> {
         let starts = inventory.files().iter().filter(|file| file.is_start());
         let oldest = starts.map(ReplicaFile::created_unix_ms).min();
         self.report.window_ms = self.now_ms.saturating_sub(oldest.unwrap_or(self.now_ms));
-        let facts = Facts::Verification(VerificationFacts {
+        let facts = VerificationFacts {
             now_ms: self.now_ms,
             spooled: self.spooled,
             durable: self.durable,
             verified: self.verified,
             since_last_verification_ms: self.now_ms - self.last_verification,
             validation_interval_ms: self.settings.validation_interval_ms,
-        });
-        if let Outcome::Verification(Some(_)) = self.decide(&facts) {
+            budget_left: self.left(Class::Verification),
+        };
+        let decided = self.decide(&Facts::Verification(facts));
+        if let Outcome::Verification(Some(_)) = decided {
+            self.spend(Class::Verification, budget::of_verification(&facts));
             self.report.verifications += 1;
             self.report.requests.gets += files.len() as u64;
             self.report.downloaded_bytes += files.iter().map(|file| file.size).sum::<u64>();

@@ -8,6 +8,7 @@ use super::load::{Commit, Outage};
 use super::report::Report;
 use super::{Policy, Settings};
 use crate::decision::{Facts, Outcome, judge};
+use crate::guard::budget::{self, Budget, Class};
 use crate::inventory::ReplicaFile;
 use crate::policy::{CheckpointFacts, CheckpointProposal, SyncFacts};
 
@@ -61,6 +62,7 @@ pub(super) struct World<'a> {
     pub(super) passes: u64,
     pub(super) verified: u64,
     pub(super) last_verification: u64,
+    budget: Budget,
 }
 
 impl<'a> World<'a> {
@@ -97,6 +99,7 @@ impl<'a> World<'a> {
             passes: 0,
             verified: 0,
             last_verification: start_ms,
+            budget: Budget::default(),
         }
     }
 
@@ -156,7 +159,7 @@ impl<'a> World<'a> {
             self.sync_at = None;
             return;
         };
-        let facts = Facts::Sync(SyncFacts {
+        let facts = SyncFacts {
             now_ms: self.now_ms,
             committed: self.spooled + 1,
             spooled: self.spooled,
@@ -166,11 +169,20 @@ impl<'a> World<'a> {
             last_put_latency_ms: self.last_put_ms,
             consecutive_failures: self.failures(),
             sync_interval_ms: self.settings.sync_interval_ms,
-            ..SyncFacts::default()
-        });
-        match self.decide(&facts) {
-            Outcome::Sync(wait_ms) if wait_ms > 0 => self.sync_at = Some(self.now_ms + wait_ms),
-            _ => self.seal(since),
+            pending_bytes: self.pending_bytes,
+            unsent_transactions: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
+            budget_left: self.left(Class::Upload),
+        };
+        let decided = self.decide(&Facts::Sync(facts));
+        let wait_ms = match decided {
+            Outcome::Sync(wait_ms) => wait_ms,
+            _ => 0,
+        };
+        self.spend(Class::Upload, budget::of_sync(&facts, wait_ms));
+        if wait_ms > 0 {
+            self.sync_at = Some(self.now_ms + wait_ms);
+        } else {
+            self.seal(since);
         }
     }
 
@@ -191,7 +203,7 @@ impl<'a> World<'a> {
     }
 
     fn checkpoint(&mut self) {
-        let facts = Facts::Checkpoint(CheckpointFacts {
+        let facts = CheckpointFacts {
             now_ms: self.now_ms,
             wal_pages: self.log_pages,
             since_last_checkpoint_ms: self.now_ms - self.last_checkpoint,
@@ -199,14 +211,28 @@ impl<'a> World<'a> {
             min_checkpoint_pages: self.settings.min_checkpoint_pages,
             truncate_pages: self.settings.truncate_pages,
             checkpoint_interval_ms: self.settings.checkpoint_interval_ms,
+            budget_left: self.left(Class::Upload),
             ..CheckpointFacts::default()
-        });
-        if self.decide(&facts) != Outcome::Checkpoint(CheckpointProposal::None) {
+        };
+        let Outcome::Checkpoint(decided) = self.decide(&Facts::Checkpoint(facts)) else {
+            return;
+        };
+        self.spend(Class::Upload, budget::of_checkpoint(&facts, decided));
+        if decided != CheckpointProposal::None {
             self.report.checkpoints += 1;
             self.log_pages = 0;
             self.last_checkpoint = self.now_ms;
             self.send(PAGE_BYTES, None);
         }
+    }
+
+    /// What is left of the budget that the host keeps.
+    pub(super) fn left(&self, class: Class) -> u32 {
+        self.budget.left(class, self.now_ms)
+    }
+
+    pub(super) fn spend(&mut self, class: Class, count: u32) {
+        self.budget.spend(class, count, self.now_ms);
     }
 
     fn send(&mut self, bytes: u64, since_ms: Option<u64>) {

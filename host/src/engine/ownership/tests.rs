@@ -34,7 +34,12 @@ impl Subject {
             run: Token::new(owner),
             database: "app.db".into(),
         };
-        let ownership = Ownership::new(store.replica(), writer, Arc::clone(&shared));
+        let ownership = Ownership::new(
+            store.replica(),
+            writer,
+            Arc::clone(&shared),
+            Policy::built_in(),
+        );
         Self {
             store,
             shared,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockkeeper_core::guard::budget::{self, Class};
 use lockkeeper_core::policy::SnapshotFacts;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -95,9 +96,10 @@ impl Worker {
             durable: number(durable),
             snapshots,
             snapshot_interval_ms: millis(self.settings.life.snapshot_interval),
+            budget_left: shared.spending.left(Class::Snapshot),
         };
         let is_needed = needed.is_some();
-        let Some(reason) = needed.or_else(|| self.policy.plan_snapshot(&facts)) else {
+        let Some(reason) = needed.or_else(|| self.proposed_snapshot(shared, &facts)) else {
             return Ok(None);
         };
         // What is wrong with the replica is not to be copied from there.
@@ -126,6 +128,16 @@ impl Worker {
             permit,
             give_up,
         }))
+    }
+}
+
+impl Worker {
+    /// Why the policy wants a snapshot, if it does.
+    fn proposed_snapshot(&self, shared: &DatabaseShared, facts: &SnapshotFacts) -> Option<String> {
+        let reason = self.policy.plan_snapshot(facts)?;
+        let cost = budget::of_snapshot(facts);
+        shared.spending.spend(Class::Snapshot, cost);
+        Some(reason)
     }
 }
 

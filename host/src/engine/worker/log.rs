@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use lockkeeper_core::guard::budget::{self, Class};
 use lockkeeper_core::policy::{CheckpointFacts, CheckpointProposal};
 
 use super::{Worker, millis, sealed, unix_ms};
@@ -77,11 +78,17 @@ impl Worker {
             since_last_checkpoint_ms: millis(self.last_checkpoint.elapsed()),
             written_since_last_checkpoint: self.written_since_checkpoint,
             snapshot_running: shared.read(|marks| marks.snapshot_running),
+            writer_idle_ms: millis(self.last_written.elapsed()),
+            oldest_reader_age_ms: self.held_by_reader.map(|since| millis(since.elapsed())),
             min_checkpoint_pages: self.settings.min_checkpoint_pages,
             truncate_pages: self.settings.truncate_pages,
             checkpoint_interval_ms: millis(self.settings.checkpoint_interval),
+            budget_left: shared.spending.left(Class::Upload),
         };
-        let truncate = match self.policy.plan_checkpoint(&facts) {
+        let decision = self.policy.plan_checkpoint(&facts);
+        let cost = budget::of_checkpoint(&facts, decision);
+        shared.spending.spend(Class::Upload, cost);
+        let truncate = match decision {
             CheckpointProposal::None => return Ok(()),
             CheckpointProposal::Passive => false,
             CheckpointProposal::Truncate => true,
@@ -91,6 +98,8 @@ impl Worker {
         self.last_checkpoint = Instant::now();
         // What could not be copied is still to be: the application may never write again.
         self.written_since_checkpoint = !report.complete;
+        let since = self.held_by_reader.unwrap_or(self.last_checkpoint);
+        self.held_by_reader = (!report.complete).then_some(since);
         self.again_soon |= !report.complete;
         shared.checkpointed(report.write_lock_held);
         tracing::debug!(

@@ -1,15 +1,12 @@
 //! The embedded component in the sandbox.
 
-use lockkeeper_core::fallback;
 use lockkeeper_core::guard::proposals;
-use lockkeeper_core::inventory::ReplicaFile;
-use lockkeeper_core::policy::{CheckpointFacts, SnapshotFacts, SyncFacts, VerificationFacts};
-use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 use proptest::option;
 use proptest::prelude::*;
 
 use super::super::limiter::MEMORY_BYTES_MAX;
 use super::super::*;
+use super::*;
 use crate::secret::Secret;
 
 fn embedded() -> Component {
@@ -21,15 +18,18 @@ fn it_says_who_it_is_and_imports_types_only() {
     let policy = embedded();
     assert_eq!(policy.name(), "lockkeeper-policy");
     assert_eq!(policy.version(), env!("CARGO_PKG_VERSION"));
-    assert_eq!(policy.imports(), ["lockkeeper:policy/types@0.1.0"]);
+    assert_eq!(policy.imports(), ["lockkeeper:policy/types@0.2.0"]);
     let mut exports = policy.exports().to_vec();
     exports.sort_unstable();
     assert_eq!(
         exports,
         [
-            "describe",
+            "approve-restore",
+            "metadata",
+            "on-event",
             "plan-checkpoint",
             "plan-compaction",
+            "plan-holds",
             "plan-retention",
             "plan-snapshot",
             "plan-sync",
@@ -155,28 +155,22 @@ fn ms() -> impl Strategy<Value = u64> {
 }
 
 fn sync_facts() -> impl Strategy<Value = SyncFacts> {
-    (
-        any::<u64>(),
-        ms(),
-        option::of(ms()),
-        0..2_u32,
-        0..9_u32,
-        ms(),
+    (any::<u64>(), ms(), option::of(ms()), 0..9_u32, ms()).prop_map(
+        |(now_ms, age, since, failures, interval)| SyncFacts {
+            now_ms,
+            committed: 7,
+            spooled: 6,
+            durable: 5,
+            pending_bytes: 4120,
+            unsent_transactions: 1,
+            oldest_pending_age_ms: age,
+            since_last_sync_ms: since,
+            last_put_latency_ms: since,
+            consecutive_failures: failures,
+            sync_interval_ms: interval,
+            budget_left: failures,
+        },
     )
-        .prop_map(
-            |(now_ms, age, since, waiters, failures, interval)| SyncFacts {
-                now_ms,
-                committed: 7,
-                spooled: 6,
-                durable: 5,
-                oldest_pending_age_ms: age,
-                since_last_sync_ms: since,
-                waiters,
-                last_put_latency_ms: since,
-                consecutive_failures: failures,
-                sync_interval_ms: interval,
-            },
-        )
 }
 
 fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
@@ -188,6 +182,9 @@ fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
             since_last_checkpoint_ms: since,
             written_since_last_checkpoint: written,
             snapshot_running: running,
+            writer_idle_ms: since,
+            oldest_reader_age_ms: None,
+            budget_left: 0,
             min_checkpoint_pages: min,
             truncate_pages: truncate,
             checkpoint_interval_ms: interval,
@@ -249,6 +246,27 @@ fn the_newest_snapshot_counts_in_whatever_order_they_are_listed() {
         };
         assert!(policy.plan_snapshot(&facts).is_some(), "{facts:?}");
     }
+}
+
+#[test]
+fn it_holds_nothing_approves_and_tells_as_the_built_in_rules_do() {
+    let policy = Policy::new(embedded());
+    assert_eq!(
+        policy.plan_holds(&HoldFacts::default()),
+        Ok(Holds::default())
+    );
+    assert_eq!(policy.approve_restore(&RestoreFacts::default()), Ok(()));
+    for begins in [true, false] {
+        let event = Event {
+            code: "log-held",
+            begins,
+            severity: lockkeeper_core::policy::Severity::Error,
+            message: "a reader".into(),
+            ..Event::default()
+        };
+        assert_eq!(policy.on_event(&event), fallback::on_event(&event));
+    }
+    assert_eq!((policy.stats().calls, policy.stats().failures), (4, 0));
 }
 
 proptest! {

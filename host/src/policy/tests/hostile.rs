@@ -3,10 +3,6 @@
 
 use std::time::Duration;
 
-use lockkeeper_core::guard::deletions::{Deletions, Review};
-use lockkeeper_core::policy::CheckpointProposal;
-
-use super::super::convert;
 use super::super::failure::Cause;
 use super::super::sandbox::{Bounds, DECISION};
 use super::super::strikes::STRIKES_MAX;
@@ -33,7 +29,11 @@ fn built_in_rules_decide(guest: &Guest, because: &str) {
         let verification = policy.plan_verification(&verification_facts());
         assert!(verification.is_some());
         let merges = policy.plan_compaction(&compaction_facts());
-        let merged: Vec<String> = merges.iter().map(|it| it.range().to_string()).collect();
+        let merged: Vec<String> = merges
+            .accepted
+            .iter()
+            .map(|it| it.range().to_string())
+            .collect();
         assert_eq!(merged, ["0000000000000002-0000000000000003"]);
         let deletions = policy.plan_retention(&Review::new(situation(&inventory())).unwrap());
         assert_eq!(
@@ -48,11 +48,6 @@ fn built_in_rules_decide(guest: &Guest, because: &str) {
     for line in lines {
         assert!(line.contains(because), "{because:?} is not in {line}");
     }
-}
-
-fn deleted(deletions: &Deletions) -> Vec<String> {
-    let names = deletions.files.iter().map(|file| file.name.to_string());
-    names.collect()
 }
 
 /// Every decision has this body.
@@ -74,8 +69,8 @@ fn a_decision_that_never_ends_is_stopped() {
 /// Runs an endless loop within these bounds.
 fn what_stops_a_loop(bounds: Bounds) -> Cause {
     let policy = Guest::default().export("plan-sync", LOOP).load().unwrap();
-    let facts = convert::sync_facts(&sync_facts());
-    let (answer, _) = policy.decide(bounds, |store, it| it.call_plan_sync(store, facts));
+    let facts = sync_facts();
+    let (answer, _) = policy.decide(bounds, |asked, store| asked.plan_sync(store, &facts));
     answer.unwrap_err().cause
 }
 
@@ -186,7 +181,7 @@ fn what_a_component_printed_while_it_read_a_configuration_is_not_kept() {
 
 #[tokio::test]
 async fn a_component_that_prints_can_be_loaded_and_used_where_a_runtime_runs() {
-    let guest = with_stderr(Guest::default().export("describe", PRINT));
+    let guest = with_stderr(Guest::default().export("metadata", PRINT));
     let error = guest.load().unwrap_err().to_string();
     assert!(error.contains("it printed: panic"), "{error}");
     let guest = with_stderr(Guest::default().export("validate", PRINT));
@@ -289,7 +284,7 @@ fn a_component_that_does_not_say_who_it_is_does_not_load() {
         (BOMB, "it wanted more than 32 MiB of memory"),
         ("(unreachable)", "`unreachable`"),
     ] {
-        let error = Guest::default().export("describe", body).load();
+        let error = Guest::default().export("metadata", body).load();
         let error = error.unwrap_err().to_string();
         assert!(error.contains(because), "{because:?} is not in {error}");
     }
@@ -407,14 +402,17 @@ fn a_component_that_reads_a_configuration_cannot_log_it() {
 #[test]
 fn every_export_is_one_that_these_tests_know() {
     assert!(exports().eq([
-        "describe",
+        "metadata",
         "validate",
         "plan-sync",
         "plan-checkpoint",
         "plan-snapshot",
         "plan-verification",
         "plan-compaction",
-        "plan-retention"
+        "plan-retention",
+        "plan-holds",
+        "approve-restore",
+        "on-event"
     ]));
 }
 
@@ -433,33 +431,4 @@ fn a_policy_that_keeps_nothing_deletes_nothing_that_is_needed() {
         (0, 3),
         "the other three files"
     );
-}
-
-/// An answer that is a list of one record at 512, of whose three first fields these are the bytes.
-fn one_record(decision: &'static str, bytes: &str) -> Guest {
-    Guest::default()
-        .item(r#"(data (i32.const 400) "\00\02\00\00\01\00\00\00")"#)
-        .item(&format!(r#"(data (i32.const 512) "{bytes}")"#))
-        .export(decision, "(i32.const 400)")
-}
-
-#[test]
-fn a_keep_that_makes_no_sense_deletes_nothing_at_all() {
-    // Level 9, from TXID 3 to TXID 1.
-    let bytes = r"\09\00\00\00\00\00\00\00\03\00\00\00\00\00\00\00\01";
-    let policy = one_record("plan-retention", bytes).policy();
-    let inventory = inventory();
-    let deletions = policy.plan_retention(&Review::new(situation(&inventory)).unwrap());
-    assert_eq!(deleted(&deletions), [] as [&str; 0]);
-    assert_eq!(policy.stats().clamps, 1);
-}
-
-#[test]
-fn a_merge_that_leaves_something_out_is_not_made() {
-    // Level 1, TXID 3 alone, while TXID 2 waits before it.
-    let bytes = r"\01\00\00\00\00\00\00\00\03\00\00\00\00\00\00\00\03";
-    let policy = one_record("plan-compaction", bytes).policy();
-    assert_eq!(policy.plan_compaction(&compaction_facts()), []);
-    let stats = policy.stats();
-    assert_eq!((stats.failures, stats.clamps), (0, 1));
 }

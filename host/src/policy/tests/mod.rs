@@ -1,21 +1,25 @@
 //! The sandbox from inside the crate: what hostile components can do, and what decides then.
 
+mod answers;
 mod embedded;
 mod hostile;
 mod refused;
 mod swapped;
+mod versions;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use lockkeeper_core::compaction;
-use lockkeeper_core::guard::deletions::Situation;
+use lockkeeper_core::guard::deletions::{Deletions, Review, Situation};
+use lockkeeper_core::guard::holds::Holds;
 use lockkeeper_core::inventory::{Inventory, ReplicaFile};
 use lockkeeper_core::levels::Levels;
 use lockkeeper_core::live_set::Window;
 use lockkeeper_core::policy::{
-    CheckpointFacts, CompactionFacts, SnapshotFacts, SyncFacts, VerificationFacts,
+    CheckpointFacts, CheckpointProposal, CompactionFacts, Event, HoldFacts, RestoreFacts,
+    SnapshotFacts, SyncFacts, VerificationFacts,
 };
+use lockkeeper_core::{compaction, fallback};
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 
 /// Facts for which the built-in rules wait 700 ms.
@@ -23,6 +27,7 @@ fn sync_facts() -> SyncFacts {
     SyncFacts {
         since_last_sync_ms: Some(300),
         sync_interval_ms: 1000,
+        budget_left: 10,
         ..SyncFacts::default()
     }
 }
@@ -36,7 +41,6 @@ fn checkpoint_facts() -> CheckpointFacts {
     }
 }
 
-/// Facts for which the built-in rules take a snapshot.
 /// Facts for which the built-in rule verifies.
 fn verification_facts() -> VerificationFacts {
     VerificationFacts {
@@ -48,6 +52,7 @@ fn verification_facts() -> VerificationFacts {
     }
 }
 
+/// Facts for which the built-in rules take a snapshot.
 fn snapshot_facts() -> SnapshotFacts {
     SnapshotFacts {
         durable: 1,
@@ -89,6 +94,11 @@ fn situation(inventory: &Inventory) -> Situation<'_> {
         enabled: true,
         verification_failed: false,
     }
+}
+
+fn deleted(deletions: &Deletions) -> Vec<String> {
+    let names = deletions.files.iter().map(|file| file.name.to_string());
+    names.collect()
 }
 
 /// What is logged during `work`.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::super::contract::Version;
 use super::super::sandbox::Sandbox;
 use super::super::testing::{Guest, POLICY_WIT};
-use super::super::world::WORLD;
 use super::super::*;
 use crate::ErrorKind;
 
@@ -84,23 +84,31 @@ fn imports_beyond_the_contract_are_refused_by_name() {
 }
 
 #[test]
-fn a_component_of_another_version_is_refused_with_the_version_this_host_runs() {
+fn a_component_of_another_version_is_refused_with_the_versions_this_host_runs() {
     let component = "(component (import \"lockkeeper:policy/types@0.9.0\" (instance)))";
     check_text(component, "built for `lockkeeper:policy/types@0.9.0`");
-    check_text(component, "lockkeeper:policy@0.1.0");
+    check_text(
+        component,
+        "this host runs lockkeeper:policy 0.1.0 and 0.2.0",
+    );
 }
 
 #[test]
 fn messages_name_the_version_of_the_contract() {
     let package = |line: &'static str| line.strip_prefix("package ")?.strip_suffix(';');
     let package = POLICY_WIT.lines().find_map(package).unwrap();
-    assert_eq!(WORLD, format!("the world `policy` of {package}"));
+    let newest = Version::NEWEST.to_string();
+    assert_eq!(newest, format!("the world `policy` of {package}"));
 }
 
 #[test]
 fn missing_exports_are_named() {
-    check_text("(component)", "it does not export `describe`, `validate`");
-    check_text("(component)", "lockkeeper:policy@0.1.0");
+    check_text("(component)", "it does not export `metadata`, `validate`");
+    check_text("(component)", "lockkeeper:policy@0.2.0 must");
+    let old = "(component (import \"lockkeeper:policy/types@0.1.0\" (instance)))";
+    check_text(old, "it does not export `describe`, `validate`");
+    check_text(old, "lockkeeper:policy@0.1.0 must");
+    check_text(old, "this host runs lockkeeper:policy 0.1.0 and 0.2.0");
 }
 
 #[test]
@@ -116,7 +124,7 @@ fn an_export_of_another_type_is_named() {
             (func $f (canon lift (core func $i \"f\")))
             {exports})"
     );
-    check_text(&component, "describe");
+    check_text(&component, "`approve-restore`");
     check_text(&component, "it does not match the world `policy`");
 }
 

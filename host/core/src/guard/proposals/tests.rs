@@ -42,6 +42,7 @@ fn full_log(wal_pages: u32) -> CheckpointFacts {
         written_since_last_checkpoint: true,
         min_checkpoint_pages: 100,
         truncate_pages: 1000,
+        budget_left: 1,
         ..CheckpointFacts::default()
     }
 }
@@ -156,6 +157,7 @@ fn snapshots_need_something_new_and_a_pause() {
         now_ms,
         durable,
         snapshots: vec![file(5, 1_000_000), file(3, 9_000_000)],
+        budget_left: 1,
         ..SnapshotFacts::default()
     };
     let later = 1_000_000 + SNAPSHOT_PAUSE_MIN_MS;
@@ -196,6 +198,7 @@ fn verifications_need_something_new_and_a_pause_and_are_not_put_off_for_long() {
         verified: 1,
         since_last_verification_ms: since_ms,
         validation_interval_ms: interval_ms,
+        budget_left: 1,
         ..VerificationFacts::default()
     };
     let wanted = |facts| verification(&facts, Some("because"));
@@ -220,6 +223,62 @@ fn verifications_need_something_new_and_a_pause_and_are_not_put_off_for_long() {
     assert_eq!(unwanted(proven), Guarded::kept(None));
 }
 
+#[test]
+fn without_a_budget_no_seal_comes_before_the_sync_interval_has_passed() {
+    let facts = |budget_left| SyncFacts {
+        oldest_pending_age_ms: 100,
+        since_last_sync_ms: Some(300),
+        sync_interval_ms: 1000,
+        budget_left,
+        ..SyncFacts::default()
+    };
+    let wait = |budget_left, wait_ms| sync(&facts(budget_left), SyncProposal { wait_ms });
+    assert_eq!(wait(1, 0), Guarded::kept(SyncProposal { wait_ms: 0 }));
+    let pace = SyncProposal { wait_ms: 700 };
+    assert_eq!(wait(0, 0), Guarded::changed(pace, Clamp::OverBudget));
+    assert_eq!(wait(0, 699), Guarded::changed(pace, Clamp::OverBudget));
+    assert_eq!(wait(0, 800), Guarded::kept(SyncProposal { wait_ms: 800 }));
+}
+
+#[test]
+fn without_a_budget_only_what_is_configured_is_done() {
+    use CheckpointProposal::{None as Leave, Passive};
+    let over = Some(Clamp::OverBudget);
+    let poor = CheckpointFacts {
+        budget_left: 0,
+        ..full_log(5)
+    };
+    check(poor, Passive, Leave, over);
+    let large = CheckpointFacts {
+        wal_pages: 100,
+        ..poor
+    };
+    check(large, Passive, Passive, None);
+    let unscheduled = SnapshotFacts {
+        now_ms: 1_000_000 + SNAPSHOT_PAUSE_MIN_MS,
+        durable: 6,
+        snapshots: vec![file(5, 1_000_000)],
+        ..SnapshotFacts::default()
+    };
+    assert_eq!(snapshot(&unscheduled, Some("more")).clamp, over);
+    let due = SnapshotFacts {
+        snapshot_interval_ms: 1000,
+        ..unscheduled
+    };
+    assert_eq!(snapshot(&due, Some("due")).clamp, None);
+    let unscheduled = VerificationFacts {
+        durable: 1,
+        since_last_verification_ms: VERIFICATION_PAUSE_MIN_MS,
+        ..VerificationFacts::default()
+    };
+    assert_eq!(verification(&unscheduled, Some("more")).clamp, over);
+    let due = VerificationFacts {
+        validation_interval_ms: 1000,
+        ..unscheduled
+    };
+    assert_eq!(verification(&due, Some("due")).clamp, None);
+}
+
 fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
     let pages = || prop_oneof![Just(0), 0..50_u32, any::<u32>()];
     let ms = || prop_oneof![Just(0), 0..5000_u64, any::<u64>()];
@@ -242,6 +301,7 @@ fn checkpoint_facts() -> impl Strategy<Value = CheckpointFacts> {
                 min_checkpoint_pages: min,
                 truncate_pages: truncate,
                 checkpoint_interval_ms: interval,
+                ..CheckpointFacts::default()
             },
         )
 }
@@ -256,13 +316,11 @@ proptest! {
     /// A commit is noticed after the last sync, never before it.
     #[test]
     fn the_built_in_sync_passes_unchanged(
-        since in proptest::option::of(0..5000_u64), age in 0..5000_u64, waiters in 0..2_u32,
-        interval in 0..5000_u64,
+        since in proptest::option::of(0..5000_u64), age in 0..5000_u64, interval in 0..5000_u64,
     ) {
         let facts = SyncFacts {
             oldest_pending_age_ms: since.map_or(age, |since| age.min(since)),
             since_last_sync_ms: since,
-            waiters,
             sync_interval_ms: interval,
             ..SyncFacts::default()
         };

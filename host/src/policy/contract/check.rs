@@ -1,26 +1,12 @@
-//! The contract with a component: the world of `wit/policy.wit`, and what a component may import.
+//! What a component may import and must export, compared by name before anything of it runs.
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-#[allow(
-    unreachable_pub,
-    reason = "the macro writes items for use outside the crate"
-)]
-mod bindings {
-    wasmtime::component::bindgen!({ path: "../wit", world: "policy" });
-}
+use super::Version;
 
-pub(super) use bindings::lockkeeper::policy::types;
-pub(super) use bindings::{Policy as Exports, PolicyImports, PolicyPre};
-
-/// The world that components implement, as messages name it.
-pub(super) const WORLD: &str = "the world `policy` of lockkeeper:policy@0.1.0";
-
-/// The package of the contract, and the versions that components may be built against, up to the
-/// last number.
+/// The package of the contract.
 const PACKAGE: &str = "lockkeeper:policy/";
-const PACKAGE_VERSION: &str = "0.1.";
 /// What components import of it: names for types, nothing that could be called.
 const TYPES: &str = "lockkeeper:policy/types";
 
@@ -48,42 +34,40 @@ const EMPTY: &[&str] = &[
 ];
 const EMPTY_VERSION: &str = "0.2.";
 
-/// The functions a policy must export.
-const EXPORTS: [&str; 8] = [
-    "describe",
-    "validate",
-    "plan-sync",
-    "plan-checkpoint",
-    "plan-snapshot",
-    "plan-verification",
-    "plan-compaction",
-    "plan-retention",
-];
-
 /// How many names a message lists.
 const NAMES_MAX: usize = 8;
 
 /// Why a component is not a policy.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Mismatch {
-    #[error("it is built for {name}, and this host runs {WORLD}")]
+pub(in crate::policy) enum Mismatch {
+    #[error("it is built for {name}, and this host runs {}", supported())]
     Version { name: String },
     #[error("it imports {names}, and a policy may import `log` only")]
     Import { names: String },
-    #[error("it does not export {names}, as {WORLD} must")]
-    Export { names: String },
+    #[error(
+        "it does not export {names}, as {version} must; this host runs {}",
+        supported()
+    )]
+    Export { names: String, version: Version },
 }
 
-/// Compares the names of a component's imports and exports with the contract.
-pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), Mismatch> {
+/// Compares the names of a component's imports and exports with the contract. Returns the version
+/// that it is built for.
+pub(in crate::policy) fn check(
+    engine: &Engine,
+    component: &Component,
+) -> Result<Version, Mismatch> {
     let ty = component.component_type();
     let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
-    let other_version =
-        |name: &&&str| name.starts_with(PACKAGE) && !version(name).starts_with(PACKAGE_VERSION);
-    if let Some(name) = imports.iter().find(other_version) {
-        let name = quoted(&[name]);
-        return Err(Mismatch::Version { name });
-    }
+    let contract = imports.iter().find(|name| name.starts_with(PACKAGE));
+    let named = contract.map(|name| {
+        let of_series = |it: &Version| version(name).starts_with(it.series());
+        Version::ALL.into_iter().find(of_series).ok_or_else(|| {
+            let name = quoted(&[name]);
+            Mismatch::Version { name }
+        })
+    });
+    let named = named.transpose()?;
     let refused: Vec<&str> = imports
         .into_iter()
         .filter(|name| !may_import(name))
@@ -93,12 +77,23 @@ pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), Mismat
         return Err(Mismatch::Import { names });
     }
     let is_missing = |name: &&str| ty.get_export(engine, name).is_none();
-    let missing: Vec<&str> = EXPORTS.into_iter().filter(is_missing).collect();
+    // Without types of the contract, its first function tells.
+    let begins = |it: &Version| it.exports().first().is_some_and(|name| !is_missing(name));
+    let found = named.or_else(|| Version::ALL.into_iter().find(begins));
+    let version = found.unwrap_or(Version::NEWEST);
+    let exports = version.exports().iter().copied();
+    let missing: Vec<&str> = exports.filter(is_missing).collect();
     if !missing.is_empty() {
         let names = quoted(&missing);
-        return Err(Mismatch::Export { names });
+        return Err(Mismatch::Export { names, version });
     }
-    Ok(())
+    Ok(version)
+}
+
+/// The versions of the contract, for people.
+fn supported() -> String {
+    let numbers = Version::ALL.map(Version::number);
+    format!("lockkeeper:policy {}", numbers.join(" and "))
 }
 
 fn may_import(name: &str) -> bool {

@@ -3,22 +3,30 @@
 use lockkeeper_core::compaction::MERGE_INPUTS_MAX;
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Keep, RetentionFacts,
-    SnapshotFacts, SyncFacts, VerificationFacts,
+    self as core, Alert, CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal,
+    Event, Hold, HoldFacts, Keep, RestoreFacts, RetentionFacts, SnapshotFacts, SyncFacts,
+    VerificationFacts,
 };
 use lockkeeper_core::text::printable;
 use lockkeeper_ltx::{Level, Txid, TxidRange};
 
-use super::plan::{
+use super::Readable;
+use super::v0_2::types as wit;
+use crate::policy::plan::{
     DatabasePlan, Diagnostic, Plan, Position, ReplicaPlan, Setting, Severity, Value,
 };
-use super::world::types as wit;
 use crate::secret::Secret;
 
 /// The most diagnostics that are kept.
 const DIAGNOSTICS_MAX: usize = 200;
 /// The longest text of a diagnostic, in characters.
 const TEXT_CHARS_MAX: usize = 1000;
+
+pub(super) fn context(replica_kinds: &[&str]) -> wit::Context {
+    wit::Context {
+        replica_kinds: replica_kinds.iter().map(|&kind| kind.to_owned()).collect(),
+    }
+}
 
 pub(super) fn sync_facts(facts: &SyncFacts) -> wit::SyncFacts {
     wit::SyncFacts {
@@ -28,12 +36,14 @@ pub(super) fn sync_facts(facts: &SyncFacts) -> wit::SyncFacts {
             spooled: facts.spooled,
             durable: facts.durable,
         },
+        pending_bytes: facts.pending_bytes,
+        unsent_transactions: facts.unsent_transactions,
         oldest_pending_age: facts.oldest_pending_age_ms,
         since_last_sync: facts.since_last_sync_ms,
-        waiters: facts.waiters,
         last_put_latency: facts.last_put_latency_ms,
         consecutive_failures: facts.consecutive_failures,
         sync_interval: facts.sync_interval_ms,
+        budget_left: facts.budget_left,
     }
 }
 
@@ -44,9 +54,12 @@ pub(super) fn checkpoint_facts(facts: &CheckpointFacts) -> wit::CheckpointFacts 
         since_last_checkpoint: facts.since_last_checkpoint_ms,
         written_since_last_checkpoint: facts.written_since_last_checkpoint,
         snapshot_running: facts.snapshot_running,
+        writer_idle: facts.writer_idle_ms,
+        oldest_reader_age: facts.oldest_reader_age_ms,
         min_checkpoint_pages: facts.min_checkpoint_pages,
         truncate_pages: facts.truncate_pages,
         checkpoint_interval: facts.checkpoint_interval_ms,
+        budget_left: facts.budget_left,
     }
 }
 
@@ -58,10 +71,10 @@ pub(super) fn checkpoint_proposal(proposal: wit::CheckpointProposal) -> Checkpoi
     }
 }
 
-pub(super) fn inventory(facts: &SnapshotFacts) -> wit::Inventory {
+pub(super) fn snapshot_facts(facts: &SnapshotFacts) -> wit::SnapshotFacts {
     let mut snapshots = facts.snapshots.clone();
     snapshots.sort_by_key(|file| file.name.range().max());
-    wit::Inventory {
+    wit::SnapshotFacts {
         now: facts.now_ms,
         database_bytes: facts.database_bytes,
         marks: wit::Watermarks {
@@ -71,6 +84,7 @@ pub(super) fn inventory(facts: &SnapshotFacts) -> wit::Inventory {
         },
         snapshots: snapshots.iter().map(file).collect(),
         snapshot_interval: facts.snapshot_interval_ms,
+        budget_left: facts.budget_left,
     }
 }
 
@@ -85,6 +99,7 @@ pub(super) fn verification_facts(facts: &VerificationFacts) -> wit::Verification
         verified: facts.verified,
         since_last_verification: facts.since_last_verification_ms,
         validation_interval: facts.validation_interval_ms,
+        budget_left: facts.budget_left,
     }
 }
 
@@ -100,11 +115,15 @@ pub(super) fn compaction_facts(facts: &CompactionFacts) -> wit::CompactionFacts 
         now: facts.now_ms,
         levels: levels.collect(),
         inputs_max: u32::try_from(MERGE_INPUTS_MAX).unwrap_or(u32::MAX),
+        budget_left: facts.budget_left,
     }
 }
 
 /// The proposals up to the first one that cannot be meant: those after it build on it.
-pub(super) fn compaction_proposals(from: Vec<wit::CompactionProposal>) -> Vec<CompactionProposal> {
+pub(super) fn compaction_proposals(
+    from: Vec<wit::CompactionProposal>,
+) -> Readable<CompactionProposal> {
+    let count = from.len();
     let proposal = |it: wit::CompactionProposal| {
         Some(CompactionProposal {
             level: Level::new(it.level)?,
@@ -112,7 +131,9 @@ pub(super) fn compaction_proposals(from: Vec<wit::CompactionProposal>) -> Vec<Co
             reason: printable(&it.reason, TEXT_CHARS_MAX),
         })
     };
-    from.into_iter().map_while(proposal).collect()
+    let items: Vec<_> = from.into_iter().map_while(proposal).collect();
+    let unreadable = count.saturating_sub(items.len());
+    Readable { items, unreadable }
 }
 
 pub(super) fn retention_facts(facts: &RetentionFacts) -> wit::RetentionFacts {
@@ -128,8 +149,8 @@ pub(super) fn retention_facts(facts: &RetentionFacts) -> wit::RetentionFacts {
     }
 }
 
-/// The keeps, or none at all if one cannot be meant: leaving it out could delete what it names.
-pub(super) fn keeps(from: Vec<wit::Keep>) -> Option<Vec<Keep>> {
+pub(super) fn keeps(from: Vec<wit::Keep>) -> Readable<Keep> {
+    let count = from.len();
     let keep = |it: wit::Keep| {
         Some(Keep {
             level: Level::new(it.level)?,
@@ -137,7 +158,67 @@ pub(super) fn keeps(from: Vec<wit::Keep>) -> Option<Vec<Keep>> {
             reason: printable(&it.reason, TEXT_CHARS_MAX),
         })
     };
-    from.into_iter().map(keep).collect()
+    let items: Vec<_> = from.into_iter().filter_map(keep).collect();
+    let unreadable = count.saturating_sub(items.len());
+    Readable { items, unreadable }
+}
+
+pub(super) fn hold_facts(facts: &HoldFacts) -> wit::HoldFacts {
+    wit::HoldFacts {
+        now: facts.now_ms,
+        database: facts.database.clone(),
+        snapshot_retention: facts.snapshot_retention_ms,
+        snapshots: facts.snapshots.iter().map(file).collect(),
+    }
+}
+
+pub(super) fn hold(from: wit::Hold) -> Hold {
+    Hold {
+        at_ms: from.at,
+        reason: from.reason,
+    }
+}
+
+pub(super) fn restore_facts(facts: &RestoreFacts) -> wit::RestoreFacts {
+    wit::RestoreFacts {
+        now: facts.now_ms,
+        action: facts.action.name().to_owned(),
+        database: facts.database.clone(),
+        newest_txid: facts.newest_txid,
+        newest_created: facts.newest_created_ms,
+        other_database: facts.other_database.clone(),
+        other_seen: facts.other_seen_ms,
+    }
+}
+
+pub(super) fn event(event: &Event) -> wit::Event {
+    wit::Event {
+        now: event.now_ms,
+        database: event.database.clone(),
+        code: event.code.to_owned(),
+        begins: event.begins,
+        severity: match event.severity {
+            core::Severity::Error => wit::Severity::Error,
+            core::Severity::Warning => wit::Severity::Warning,
+            core::Severity::Note => wit::Severity::Note,
+        },
+        message: event.message.clone(),
+        count: event.count,
+        previous: event.previous_ms,
+    }
+}
+
+pub(super) fn alert(from: wit::Alert) -> Alert {
+    Alert {
+        severity: match from.severity {
+            wit::Severity::Error => core::Severity::Error,
+            wit::Severity::Warning => core::Severity::Warning,
+            wit::Severity::Note => core::Severity::Note,
+        },
+        code: from.code,
+        message: from.message,
+        quiet_for_ms: from.quiet_for,
+    }
 }
 
 fn range(min: u64, max: u64) -> Option<TxidRange> {
