@@ -7,10 +7,12 @@ use std::sync::Arc;
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy::{RestoreAction, RestoreFacts};
 pub use lockkeeper_ltx::PageEncoding;
+use tracing::Dispatch;
 
 use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
 use crate::configuration::{Configuration, Entry};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
+use crate::logs::ReplicationLog;
 use crate::policy::trace::TraceSettings;
 use crate::policy::{Component, Policy, PolicySource, Severity, StoredPolicies};
 use crate::restore::{IntegrityCheck, RestoreOptions, RestorePlan, plan_restore, restore};
@@ -31,6 +33,7 @@ pub struct Builder {
     trace: Option<TraceSettings>,
     encoding: PageEncoding,
     restore_if_missing: bool,
+    log: Option<Dispatch>,
 }
 
 /// Where the configuration is.
@@ -111,6 +114,14 @@ impl Builder {
         self
     }
 
+    /// Sends the events of the replication itself to this subscriber, instead of to standard output
+    /// or where `logging:` of the configuration sends them. With
+    /// `tracing::dispatcher::get_default(Clone::clone)` they go where everything else goes.
+    pub fn log_to(mut self, subscriber: impl Into<Dispatch>) -> Self {
+        self.log = Some(subscriber.into());
+        self
+    }
+
     /// Reads and validates the configuration. [`Builder::start`] does it as well.
     ///
     /// # Errors
@@ -140,7 +151,11 @@ impl Builder {
                         path.display()
                     ))
                 })?;
-                Configuration::read(text, component, base)
+                let mut configuration = Configuration::read(text, component, base)?;
+                if let Some(warning) = entry.warning() {
+                    configuration.warn("unsealed", warning);
+                }
+                Ok(configuration)
             }
             Some(Source::Ready(configuration)) => Ok(configuration.clone()),
             None => Err(Error::invalid(
@@ -187,7 +202,16 @@ impl Builder {
             watcher: Arc::new(LogWatcher::new()),
         };
         let control = configuration.control().cloned();
-        let keeper = Lockkeeper::spawn(configuration.databases, common)?;
+        let log = match self.log {
+            Some(subscriber) => ReplicationLog::given(subscriber),
+            None => ReplicationLog::configured(&configuration.logging),
+        };
+        let databases = configuration.databases.len();
+        let keeper = Lockkeeper::spawn(configuration.databases, common, log)?;
+        tracing::info!(
+            databases,
+            "replicating as the litestream configuration says"
+        );
         if let Some(control) = control {
             keeper.listen(control).await;
         }

@@ -43,6 +43,7 @@ mod engine;
 mod error;
 mod local;
 mod lock;
+pub mod logs;
 mod paths;
 pub mod policy;
 pub mod restore;

@@ -14,7 +14,20 @@ pub fn tool(path: &str) -> Option<PathBuf> {
     if found.exists() {
         return Some(found);
     }
-    let missing = format!("{path} is not in {}", tools.display());
+    skip(&format!("{path} is not in {}", tools.display()))
+}
+
+/// Finds a program of the system. Without it the test is skipped or fails, as with [`tool`].
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    found.or_else(|| skip(&format!("there is no program {name}")))
+}
+
+fn skip(missing: &str) -> Option<PathBuf> {
     assert!(
         std::env::var_os("CI").is_none_or(|value| value != "true"),
         "{missing}: run .ci/setup"

@@ -30,6 +30,8 @@ const REQUESTS_SHARE: u32 = 3;
 pub(crate) async fn run(options: Options) -> Result<()> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let identities = KeyFile::read(&options.age_key, KeyFileCheck::Strict)?;
+    // Ends last, so that it has the last words of everything else.
+    let _log = logging::start(&options.dbpath, &identities)?;
     // First, and open to the end: SQLite tidies its log away when the last connection closes.
     let guest_book = GuestBook::open(&options.dbpath)?;
     let settings = Settings::load(&options.dbpath, &identities)?;
@@ -39,7 +41,6 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let configuration = Lockkeeper::builder()
         .config_store(&options.dbpath, identities)
         .read()?;
-    logging::start(configuration.logging());
     if let Err(error) = configuration.replica_of(&options.dbpath) {
         tracing::warn!("what this application writes is not replicated: {error}");
     }

@@ -57,6 +57,10 @@ impl Settings {
             return Self::parse(b"");
         }
         let entry = store.get(identities, APPLICATION_SCOPE, 0)?;
+        if let Some(warning) = entry.warning() {
+            // The log starts later.
+            eprintln!("warning: {warning}");
+        }
         Self::parse(&entry.plaintext)
             .with_context(|| format!("the configuration of scope '{APPLICATION_SCOPE}'"))
     }

@@ -238,8 +238,7 @@ impl Capture {
     /// Committed frames in the log, and their bytes.
     pub(crate) fn log_size(&self) -> Result<(u32, u64)> {
         let frames = connection::log_state(&self.control)?.frames;
-        let bytes = u64::from(frames).saturating_mul(self.frame_len());
-        Ok((frames, bytes))
+        Ok((frames, u64::from(frames).saturating_mul(self.frame_len())))
     }
 
     /// The bytes of the committed frames that are not sealed.

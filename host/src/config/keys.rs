@@ -9,10 +9,14 @@ use age::x25519::{Identity, Recipient};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use super::seal::SealKey;
 use crate::{Error, Result};
 
 /// Larger than any sensible key file; keeps a wrong path from filling the memory.
 const KEY_FILE_MAX: u64 = 64 * 1024;
+
+/// An identity and its public half, each on a line, with room to spare.
+const IDENTITY_TEXT_MAX: usize = 256;
 
 /// How strictly [`KeyFile::read`] looks at the file around the keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -161,9 +165,30 @@ impl Identities {
             .unwrap_or_default()
     }
 
+    /// A key file with all of them.
+    pub(super) fn to_text(&self) -> Zeroizing<Vec<u8>> {
+        // Full capacity up front: a buffer that grows leaves unwiped copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(self.keys.len() * IDENTITY_TEXT_MAX));
+        for key in &self.keys {
+            let public = format!("# public key: {}\n", key.to_public());
+            text.extend_from_slice(public.as_bytes());
+            text.extend_from_slice(key.to_string().expose_secret().as_bytes());
+            text.push(b'\n');
+        }
+        text
+    }
+
     pub(super) fn first_recipient(&self) -> Result<Recipient> {
         let first = self.keys.first().map(Identity::to_public);
         first.ok_or_else(|| Error::internal("a key file without identities was accepted"))
+    }
+
+    /// The keys of seals; that of new ones is first.
+    pub(super) fn seal_keys(&self) -> impl Iterator<Item = Result<SealKey>> {
+        self.keys.iter().map(|key| {
+            let text = key.to_string();
+            SealKey::derive(text.expose_secret().as_bytes())
+        })
     }
 
     pub(super) fn each(&self) -> impl Iterator<Item = &dyn age::Identity> {

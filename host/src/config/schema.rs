@@ -11,6 +11,19 @@ CREATE TABLE IF NOT EXISTS app_config (
 CREATE INDEX IF NOT EXISTS idx_app_config_created ON app_config (created_at DESC);
 ";
 
+/// The name of the table in [`SEALS`].
+pub(super) const SEALS_NAME: &str = "lockkeeper_config_seals";
+
+/// What binds each save to its place. A table of its own: the seed's tools know the other one only.
+pub(super) const SEALS: &str = "
+CREATE TABLE IF NOT EXISTS lockkeeper_config_seals (
+    config_id INTEGER PRIMARY KEY,
+    scope TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    seal BLOB NOT NULL
+);
+";
+
 /// The other tables of a new application database.
 pub(super) const APPLICATION: &str = "
 CREATE TABLE job_queue (
@@ -46,15 +59,19 @@ CREATE TABLE users (
     created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
     updated TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
 );
-CREATE TABLE logs (
+";
+
+/// The log, in a database of its own; the seed's tools make it in that of the application as well.
+pub(crate) const LOGS: &str = "
+CREATE TABLE IF NOT EXISTS logs (
     id TEXT PRIMARY KEY NOT NULL DEFAULT ('r' || lower(hex(randomblob(7)))),
     level INTEGER NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '',
     data JSON NOT NULL DEFAULT '{}',
     created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-CREATE INDEX idx_logs_level ON logs (level);
-CREATE INDEX idx_logs_message ON logs (message);
+CREATE INDEX IF NOT EXISTS idx_logs_level ON logs (level);
+CREATE INDEX IF NOT EXISTS idx_logs_message ON logs (message);
 ";
 
 /// The first configuration of the application scope.

@@ -1,41 +1,44 @@
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use age::DecryptError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 use zeroize::Zeroizing;
 
+use super::blob::{self, Closed, PLAINTEXT_MAX};
 use super::keys::Identities;
+use super::new_database::{TempDatabase, refuse_existing};
 use super::schema;
+use super::seen::Seen;
 use crate::{Error, Result};
 
 /// The scope of the application's own configuration; an empty scope means this one.
 pub const APPLICATION_SCOPE: &str = "application";
 /// The scope of the replication configuration.
 pub const LITESTREAM_SCOPE: &str = "litestream";
-/// The largest configuration that is saved or opened, in bytes.
-pub const PLAINTEXT_MAX: usize = 1024 * 1024;
 
-/// Room for the age header and the tag of each chunk, beside [`PLAINTEXT_MAX`].
-const CIPHERTEXT_MAX: usize = PLAINTEXT_MAX + 16 * 1024;
+/// Reads no more of a content than shows that it is too large.
+const SELECT_ROW: &str = "SELECT id, substr(content, 1, ?1), format, coalesce(description, ''),
+    created_at FROM app_config";
 const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);
-const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The configuration rows of one database, reached through SQLite only.
 ///
 /// Opening and closing the file by other means would drop the locks that SQLite holds on it in
 /// this process.
 pub struct ConfigStore {
-    path: PathBuf,
-    connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) seen: Seen,
 }
 
 /// One decrypted configuration.
 pub struct Entry {
+    /// Whose configuration it is.
+    pub scope: String,
     /// The bytes that were saved.
     pub plaintext: Zeroizing<Vec<u8>>,
     /// How to read them, such as `toml` or `yml`.
@@ -44,6 +47,9 @@ pub struct Entry {
     pub description: String,
     /// When, in UTC, to the second.
     pub created_at: String,
+    /// Whether it has a seal, which was verified. Without one, anybody who writes to the database
+    /// may have put it there.
+    pub sealed: bool,
 }
 
 /// One save, without its content.
@@ -59,14 +65,54 @@ pub struct HistoryRow {
     pub description: String,
     /// When, in UTC, to the second.
     pub created_at: String,
+    /// Whether it has a seal; it is not verified here.
+    pub sealed: bool,
+}
+
+/// A save as the database has it.
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) content: Vec<u8>,
+    pub(super) format: String,
+    pub(super) description: String,
+    pub(super) created_at: String,
+}
+
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            content: row.get(1)?,
+            format: row.get(2)?,
+            description: row.get(3)?,
+            created_at: row.get(4)?,
+        })
+    }
+}
+
+impl Entry {
+    /// What the operator has to know before trusting it; `None` if all is well.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        (!self.sealed).then(|| {
+            format!(
+                "the configuration of scope '{0}' has no seal: whoever writes to the database may \
+                 have put it there; look at it, then seal it with `lockkeeper config reseal -scope \
+                 {0}`",
+                self.scope
+            )
+        })
+    }
 }
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
+            .field("scope", &self.scope)
             .field("format", &self.format)
             .field("description", &self.description)
             .field("created_at", &self.created_at)
+            .field("sealed", &self.sealed)
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +144,7 @@ impl ConfigStore {
         Ok(Self {
             path: path.to_owned(),
             connection,
+            seen: Seen::beside(path),
         })
     }
 
@@ -109,12 +156,14 @@ impl ConfigStore {
     pub fn create(db_path: impl AsRef<Path>, identities: &Identities) -> Result<Self> {
         let path = db_path.as_ref();
         refuse_existing(path)?;
+        Seen::beside(path).forget()?;
         let temp = TempDatabase::beside(path)?;
         {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
             let store = Self {
                 path: path.to_owned(),
-                connection: connect(&temp.path, flags)?,
+                connection: connect(temp.path(), flags)?,
+                seen: Seen::beside(path),
             };
             let run = |sql| {
                 store
@@ -125,6 +174,7 @@ impl ConfigStore {
             run("PRAGMA journal_mode = WAL")?;
             run(schema::APP_CONFIG)?;
             run(schema::APPLICATION)?;
+            run(schema::LOGS)?;
             store.save(
                 identities,
                 APPLICATION_SCOPE,
@@ -141,7 +191,7 @@ impl ConfigStore {
         Self::open(path)
     }
 
-    /// Saves `plaintext` as the newest generation of `scope`.
+    /// Saves `plaintext` as the newest generation of `scope`, with a seal of the first identity.
     ///
     /// # Errors
     ///
@@ -157,22 +207,33 @@ impl ConfigStore {
         let scope = or_application(scope);
         if plaintext.len() > PLAINTEXT_MAX {
             return Err(Error::invalid(format!(
-                "the configuration of scope '{scope}' is larger than 1 MiB: make it smaller"
+                "the configuration of scope '{scope}' is larger than 8 MiB: make it smaller"
             )));
         }
-        let content = encrypt(identities, plaintext)?;
-        self.connection
-            .execute_batch(schema::APP_CONFIG)
-            .map_err(|e| self.sqlite(e))?;
+        let content = blob::encrypt(identities, plaintext)?;
+        let transaction = self.begin()?;
         // Never older than the newest row, or a clock set back would make this save look past.
-        self.connection
-            .execute(
+        let (id, created_at) = transaction
+            .query_row(
                 "INSERT INTO app_config (scope, content, format, description, created_at)
                  VALUES (?1, ?2, ?3, ?4, max(strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), coalesce(
-                     (SELECT max(created_at) FROM app_config WHERE scope = ?1), '')))",
+                     (SELECT max(created_at) FROM app_config WHERE scope = ?1), '')))
+                 RETURNING id, created_at",
                 params![scope, content, format, description],
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .map_err(|e| self.sqlite(e))?;
+        let row = Row {
+            id,
+            content,
+            format: format.to_owned(),
+            description: description.to_owned(),
+            created_at,
+        };
+        let sequence = self.next_sequence(scope)?;
+        self.put_seal(identities, scope, &row, sequence)?;
+        transaction.commit().map_err(|e| self.sqlite(e))?;
+        self.seen.note(scope, sequence);
         Ok(())
     }
 
@@ -180,7 +241,9 @@ impl ConfigStore {
     ///
     /// # Errors
     ///
-    /// If there is none, none of `identities` opens it, or it is damaged.
+    /// `Invalid` if there is none, or none of `identities` opens it. `Corrupt` if it is damaged, or
+    /// its seal does not fit it, or it has none while others of its scope do. `Conflict` if a newer
+    /// one was there before.
     pub fn get(&self, identities: &Identities, scope: &str, generation: u32) -> Result<Entry> {
         let scope = or_application(scope);
         let missing = || {
@@ -194,29 +257,19 @@ impl ConfigStore {
                 self.path.display()
             ))
         };
-        if !self.has_table()? {
+        if !self.has_table("app_config")? {
             return Err(missing());
         }
-        let row = self
-            .connection
-            .query_row(
-                "SELECT content, format, coalesce(description, ''), created_at FROM app_config
-                 WHERE scope = ?1 ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?2",
-                params![scope, generation],
-                |row| {
-                    let content: Vec<u8> = row.get(0)?;
-                    Ok((content, row.get(1)?, row.get(2)?, row.get(3)?))
-                },
-            )
-            .optional()
-            .map_err(|e| self.sqlite(e))?;
-        let (content, format, description, created_at) = row.ok_or_else(missing)?;
-        let plaintext = self.decrypt(identities, scope, &content)?;
+        let row = self.row(scope, generation)?.ok_or_else(missing)?;
+        let plaintext = self.decrypt(identities, scope, &row.content)?;
+        let sealed = self.check_seal(identities, scope, &row, generation)?;
         Ok(Entry {
+            scope: scope.to_owned(),
             plaintext,
-            format,
-            description,
-            created_at,
+            format: row.format,
+            description: row.description,
+            created_at: row.created_at,
+            sealed,
         })
     }
 
@@ -226,14 +279,21 @@ impl ConfigStore {
     ///
     /// If the database cannot be read.
     pub fn history(&self, scope: Option<&str>) -> Result<Vec<HistoryRow>> {
-        if !self.has_table()? {
+        if !self.has_table("app_config")? {
             return Ok(Vec::new());
         }
+        let sealed = if self.has_table(schema::SEALS_NAME)? {
+            "id IN (SELECT config_id FROM lockkeeper_config_seals)"
+        } else {
+            "0"
+        };
         self.rows(
-            "SELECT row_number() OVER (
-                 PARTITION BY scope ORDER BY created_at DESC, id DESC) - 1 AS generation,
-                 scope, format, coalesce(description, ''), created_at
-             FROM app_config WHERE ?1 IS NULL OR scope = ?1 ORDER BY scope, generation",
+            &format!(
+                "SELECT row_number() OVER (
+                     PARTITION BY scope ORDER BY created_at DESC, id DESC) - 1 AS generation,
+                     scope, format, coalesce(description, ''), created_at, {sealed}
+                 FROM app_config WHERE ?1 IS NULL OR scope = ?1 ORDER BY scope, generation"
+            ),
             params![scope],
             |row| {
                 Ok(HistoryRow {
@@ -242,6 +302,7 @@ impl ConfigStore {
                     format: row.get(2)?,
                     description: row.get(3)?,
                     created_at: row.get(4)?,
+                    sealed: row.get(5)?,
                 })
             },
         )
@@ -253,7 +314,7 @@ impl ConfigStore {
     ///
     /// If the database cannot be read.
     pub fn scopes(&self) -> Result<Vec<String>> {
-        if !self.has_table()? {
+        if !self.has_table("app_config")? {
             return Ok(Vec::new());
         }
         self.rows(
@@ -279,7 +340,7 @@ impl ConfigStore {
         self.save(identities, scope, &old.plaintext, &old.format, &description)
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         values: impl rusqlite::Params,
@@ -294,12 +355,48 @@ impl ConfigStore {
     }
 
     /// A database of another making has no such table, which is not a failure.
-    fn has_table(&self) -> Result<bool> {
+    pub(super) fn has_table(&self, name: &str) -> Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema
-                   WHERE type = 'table' AND name = 'app_config')";
+                   WHERE type = 'table' AND name = ?1)";
         self.connection
-            .query_row(sql, [], |row| row.get(0))
+            .query_row(sql, [name], |row| row.get(0))
             .map_err(|e| self.sqlite(e))
+    }
+
+    fn row(&self, scope: &str, generation: u32) -> Result<Option<Row>> {
+        self.connection
+            .query_row(
+                &format!(
+                    "{SELECT_ROW} WHERE scope = ?2 ORDER BY created_at DESC, id DESC
+                     LIMIT 1 OFFSET ?3"
+                ),
+                params![blob::READ_MAX, scope, generation],
+                Row::read,
+            )
+            .optional()
+            .map_err(|e| self.sqlite(e))
+    }
+
+    pub(super) fn row_by_id(&self, id: i64) -> Result<Row> {
+        self.connection
+            .query_row(
+                &format!("{SELECT_ROW} WHERE id = ?2"),
+                params![blob::READ_MAX, id],
+                Row::read,
+            )
+            .map_err(|e| self.sqlite(e))
+    }
+
+    /// Begins to write; makes the tables if there are none.
+    pub(super) fn begin(&self) -> Result<Transaction<'_>> {
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+                .map_err(|e| self.sqlite(e))?;
+        transaction
+            .execute_batch(schema::APP_CONFIG)
+            .and_then(|()| transaction.execute_batch(schema::SEALS))
+            .map_err(|e| self.sqlite(e))?;
+        Ok(transaction)
     }
 
     fn decrypt(
@@ -308,62 +405,31 @@ impl ConfigStore {
         scope: &str,
         content: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
-        let damaged = |why: &dyn fmt::Display| {
-            Error::corrupt(format!(
-                "the configuration of scope '{scope}' in {} is damaged ({why}): roll back to an \
-                 older generation, or save it again",
-                self.path.display()
-            ))
-        };
-        if content.len() > CIPHERTEXT_MAX {
-            return Err(damaged(&"larger than 1 MiB"));
-        }
-        let opened = age::Decryptor::new_buffered(content)
-            .and_then(|decryptor| decryptor.decrypt(identities.each()));
-        let mut reader = opened.map_err(|error| match error {
-            DecryptError::NoMatchingKeys => Error::invalid(format!(
-                "none of the identities in {} opens the configuration of scope '{scope}' in {}: \
-                 give the key file it was saved with",
+        let database = self.path.display();
+        blob::decrypt(identities, content).map_err(|closed| match closed {
+            Closed::NoMatchingKey => Error::invalid(format!(
+                "none of the identities in {} opens the configuration of scope '{scope}' in \
+                 {database}: give the key file it was saved with",
                 identities.path().display(),
-                self.path.display()
             )),
-            other => damaged(&other),
-        })?;
-        // Full capacity up front: a buffer that grows leaves unwiped copies behind.
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(content.len()));
-        reader
-            .read_to_end(&mut plaintext)
-            .map_err(|error| damaged(&error))?;
-        Ok(plaintext)
+            Closed::Damaged(why) => Error::corrupt(format!(
+                "the configuration of scope '{scope}' in {database} is damaged ({why}): roll back \
+                 to an older generation, or save it again",
+            )),
+        })
     }
 
-    fn sqlite(&self, error: rusqlite::Error) -> Error {
+    pub(super) fn sqlite(&self, error: rusqlite::Error) -> Error {
         sqlite_error(&self.path, error)
     }
 }
 
-fn or_application(scope: &str) -> &str {
+pub(super) fn or_application(scope: &str) -> &str {
     if scope.is_empty() {
         APPLICATION_SCOPE
     } else {
         scope
     }
-}
-
-fn encrypt(identities: &Identities, plaintext: &[u8]) -> Result<Vec<u8>> {
-    let failed = |error: &dyn fmt::Display| Error::internal(format!("cannot encrypt: {error}"));
-    let recipient = identities.first_recipient()?;
-    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as _))
-        .map_err(|error| failed(&error))?;
-    let mut content = Vec::new();
-    let mut writer = encryptor
-        .wrap_output(&mut content)
-        .map_err(|error| failed(&error))?;
-    writer
-        .write_all(plaintext)
-        .map_err(|error| failed(&error))?;
-    writer.finish().map_err(|error| failed(&error))?;
-    Ok(content)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
@@ -382,81 +448,5 @@ fn sqlite_error(path: &Path, error: rusqlite::Error) -> Error {
             Error::corrupt(message).with_source(error)
         }
         _ => Error::unavailable(message).with_source(error),
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
-}
-
-fn exists(path: &Path) -> Error {
-    Error::invalid(format!(
-        "database {} already exists and is left untouched",
-        path.display()
-    ))
-}
-
-fn refuse_existing(path: &Path) -> Result<()> {
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(exists(path));
-    }
-    // SQLite would replay the WAL of the earlier database into the new one.
-    for sidecar in SIDECARS.map(|suffix| with_suffix(path, suffix)) {
-        if fs::symlink_metadata(&sidecar).is_ok() {
-            return Err(Error::invalid(format!(
-                "{} is left of an earlier database: move it away first",
-                sidecar.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// A database under a random name; removed unless published.
-struct TempDatabase {
-    path: PathBuf,
-}
-
-impl TempDatabase {
-    fn beside(path: &Path) -> Result<Self> {
-        let name = path.file_name().ok_or_else(|| {
-            Error::invalid(format!("{} is not the name of a file", path.display()))
-        })?;
-        let mut temp = OsString::from(".");
-        temp.push(name);
-        temp.push(format!(".{:016x}.tmp", rand::random::<u64>()));
-        Ok(Self {
-            path: path.with_file_name(temp),
-        })
-    }
-
-    /// Gives the finished database its name, unless another took it meanwhile.
-    fn publish(&self, path: &Path) -> Result<()> {
-        let failed = |error| {
-            Error::unavailable(format!("cannot create database {}", path.display()))
-                .with_source(error)
-        };
-        fs::hard_link(&self.path, path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => exists(path),
-            _ => failed(error),
-        })?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed)
-    }
-}
-
-impl Drop for TempDatabase {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-        for sidecar in SIDECARS.map(|suffix| with_suffix(&self.path, suffix)) {
-            let _ = fs::remove_file(sidecar);
-        }
     }
 }

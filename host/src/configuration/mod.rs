@@ -42,7 +42,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Configuration {
     pub(crate) databases: Vec<Entry>,
-    logging: Logging,
+    pub(crate) logging: Logging,
     shutdown_timeout: Duration,
     control: Option<ControlSettings>,
     diagnostics: Vec<Diagnostic>,
@@ -112,6 +112,18 @@ impl Configuration {
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// Adds a warning about where it comes from.
+    pub(crate) fn warn(&mut self, code: &str, message: String) {
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            code: code.into(),
+            path: String::new(),
+            position: None,
+            message,
+            help: None,
+        });
     }
 
     /// How it wants replication to log.

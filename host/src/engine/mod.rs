@@ -50,6 +50,7 @@ pub(crate) use self::watch::LogWatcher;
 use crate::builder::Builder;
 use crate::configuration::Entry;
 use crate::control::{self, ControlSettings};
+use crate::logs::ReplicationLog;
 use crate::{Error, Result};
 
 /// Threads for work that blocks, shared by all databases.
@@ -94,9 +95,11 @@ impl Lockkeeper {
     }
 
     /// Starts replication of what the entries name.
-    pub(crate) fn spawn(entries: Vec<Entry>, common: Common) -> Result<Self> {
+    pub(crate) fn spawn(entries: Vec<Entry>, common: Common, log: ReplicationLog) -> Result<Self> {
         let fleet = Arc::new(Fleet::new(common));
-        let runtime = runtime::Builder::new_current_thread()
+        let mut runtime = runtime::Builder::new_current_thread();
+        log.enter_threads(&mut runtime);
+        let runtime = runtime
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("lockkeeper-io")
@@ -117,9 +120,13 @@ impl Lockkeeper {
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
             .spawn(move || {
-                runtime.block_on(run(members, directories, stop));
-                // Databases are free for others only now.
-                runtime.shutdown_timeout(RELEASE_TIMEOUT);
+                log.within(|| {
+                    runtime.block_on(run(members, directories, stop));
+                    // Databases are free for others only now.
+                    runtime.shutdown_timeout(RELEASE_TIMEOUT);
+                });
+                // Its last lines are written when it goes.
+                drop(log);
                 // A handle that was dropped does not listen.
                 let _ = ending.send(());
             })

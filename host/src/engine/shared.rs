@@ -33,6 +33,8 @@ pub(crate) struct Marks {
     pub(crate) snapshot_from_files: Option<String>,
     /// A verification waits for the pages of the database.
     pub(crate) verification_asked: bool,
+    #[cfg(test)]
+    pub(crate) proofs_are_old: bool,
     pub(crate) verified: Option<Verified>,
     /// What the last verification found wrong.
     pub(crate) verification_failed: Option<String>,
@@ -314,6 +316,17 @@ impl DatabaseShared {
 
     pub(crate) fn subscribe_durable(&self) -> watch::Receiver<Durable> {
         self.durable.subscribe()
+    }
+
+    /// Has every proof of ownership count as old, as after a long sleep.
+    #[cfg(test)]
+    pub(crate) fn age_proofs(&self) {
+        self.update(|marks| marks.proofs_are_old = true);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_proof_old(&self) -> bool {
+        self.read(|marks| marks.proofs_are_old)
     }
 
     pub(crate) fn subscribe_fenced(&self) -> watch::Receiver<Option<String>> {

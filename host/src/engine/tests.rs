@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod bounds;
+mod decisions;
 mod policies;
 
 use crate::policy::Policy;
@@ -55,7 +56,7 @@ fn start_entry(entry: Entry) -> Lockkeeper {
 
 fn start_with(policy: Policy, entry: Entry) -> Lockkeeper {
     let common = Common { policy, ..common() };
-    Lockkeeper::spawn(vec![entry], common).unwrap()
+    Lockkeeper::spawn(vec![entry], common, ReplicationLog::current()).unwrap()
 }
 
 fn common() -> Common {
@@ -145,7 +146,12 @@ async fn start_unheard(dir: &Path) -> Lockkeeper {
         watcher: Arc::clone(&watcher),
         ..common()
     };
-    let keeper = Lockkeeper::spawn(vec![Entry::File(settings)], common).unwrap();
+    let keeper = Lockkeeper::spawn(
+        vec![Entry::File(settings)],
+        common,
+        ReplicationLog::current(),
+    )
+    .unwrap();
     keeper.snapshot(dir.join("app.db")).await.unwrap();
     watcher.forget_everybody();
     keeper
@@ -623,7 +629,7 @@ async fn a_replica_that_cannot_be_opened_is_an_error_of_the_start() {
         encoding: PageEncoding::Block,
         watcher: Arc::new(LogWatcher::new()),
     };
-    let error = Lockkeeper::spawn(entries.into(), common).unwrap_err();
+    let error = Lockkeeper::spawn(entries.into(), common, ReplicationLog::current()).unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");
 }
 

@@ -161,11 +161,13 @@ impl Uploads<'_> {
         }
     }
 
-    /// Sends a file. Where the store cannot exclude that another writer comes in between, the owner
-    /// of the replica is asked for before and after.
+    /// Sends a file. Whoever slept meanwhile asks who owns the replica. Where the store cannot
+    /// exclude that another writer comes in between, that is asked before and after each file.
     async fn send(&self, local: Local) -> Result<u64> {
         let is_exclusive = || self.replica.store().excludes_races(local.size);
-        if !is_exclusive() {
+        if is_exclusive() {
+            self.ownership.check_if_old().await?;
+        } else {
             self.ownership.check().await?;
         }
         let body = body_from_file(local.file);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::rate::RateLimit;
-use super::strikes::{Decision, SET_ASIDE, Strikes};
+use super::strikes::{Decision, SET_ASIDE, Strikes, TIME_MAX};
 
 /// Lines about failures and about clamped proposals, each, in a [`WINDOW`]: one for each kind of
 /// decision.
@@ -27,7 +27,9 @@ pub struct PolicyStats {
     pub clamps: u64,
     /// The same by decision and reason. There are as many entries as there are reasons, at most.
     pub refusals: Vec<Refusal>,
-    /// Whether it is not asked for now, because it failed several times in a row.
+    /// How long the calls took together.
+    pub time: Duration,
+    /// Whether it is not asked for now, because it failed several times in a row or is too slow.
     pub set_aside: bool,
     /// How long until a component that was set aside is asked again.
     pub asked_again_in: Option<Duration>,
@@ -52,6 +54,7 @@ pub(super) struct Record {
     strikes: Mutex<Strikes>,
     calls: AtomicU64,
     failures: AtomicU64,
+    time_us: AtomicU64,
     refusals: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     failure_lines: RateLimit,
     clamp_lines: RateLimit,
@@ -65,6 +68,7 @@ impl Record {
             strikes: Mutex::default(),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            time_us: AtomicU64::new(0),
             refusals: Mutex::default(),
             failure_lines: RateLimit::new(LINES_MAX, WINDOW),
             clamp_lines: RateLimit::new(LINES_MAX, WINDOW),
@@ -78,8 +82,27 @@ impl Record {
         may_ask
     }
 
+    /// Records how long a call took, whatever came of it.
+    pub(super) fn took(&self, decision: Decision, time: Duration) {
+        let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.time_us.fetch_add(time_us, Ordering::Relaxed);
+        if lock(&self.strikes).took(time, Instant::now()) {
+            let reason = format!("it took more than {TIME_MAX:?} in a minute");
+            self.set_aside(decision, &reason);
+        }
+    }
+
+    /// The alarm.
+    fn set_aside(&self, decision: Decision, reason: &dyn fmt::Display) {
+        tracing::error!(
+            policy = %self.policy, decision = decision.name(), %reason,
+            asked_again_in_seconds = SET_ASIDE.as_secs(),
+            "the policy is set aside; the built-in rules decide, and nothing is deleted"
+        );
+    }
+
     pub(super) fn answered(&self, decision: Decision) {
-        if lock(&self.strikes).answered(decision) {
+        if lock(&self.strikes).answered(decision, Instant::now()) {
             tracing::info!(policy = %self.policy, "the policy answers again");
         }
     }
@@ -92,10 +115,7 @@ impl Record {
             tracing::warn!(%policy, decision = name, suppressed, reason = %why, "the policy gave no answer; the built-in rules decide");
         }
         if lock(&self.strikes).failed(decision, now) {
-            tracing::error!(
-                %policy, decision = name, reason = %why, asked_again_in_seconds = SET_ASIDE.as_secs(),
-                "the policy is set aside; the built-in rules decide, and nothing is deleted"
-            );
+            self.set_aside(decision, why);
         }
     }
 
@@ -126,6 +146,7 @@ impl Record {
         PolicyStats {
             calls: self.calls.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            time: Duration::from_micros(self.time_us.load(Ordering::Relaxed)),
             clamps: refusals.iter().map(|refusal| refusal.count).sum(),
             refusals,
             set_aside: strikes.is_set_aside(),

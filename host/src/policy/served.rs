@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::{Result, Store};
 
@@ -45,7 +46,9 @@ impl Served {
         if !self.record.may_ask() {
             return Answered::NotAsked;
         }
+        let started = Instant::now();
         let (answer, usage) = self.component.decide(DECISION, call);
+        self.record.took(decision, started.elapsed());
         tracing::trace!(
             decision = decision.name(),
             fuel = usage.fuel,

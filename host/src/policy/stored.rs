@@ -81,6 +81,14 @@ impl StoredPolicies {
                 entry.format
             )));
         }
+        // A configuration without a seal is read with a warning; code is not run.
+        if !entry.sealed {
+            return Err(Error::invalid(format!(
+                "generation {generation} of scope '{POLICY_SCOPE}' in {} has no seal: whoever \
+                 writes to the database may have put it there",
+                self.database.display()
+            )));
+        }
         Ok(Some(PolicySource::Bytes(entry.plaintext.to_vec())))
     }
 

@@ -27,7 +27,10 @@ const WASI_WIT: [&str; 5] = [
          subscribe-duration: func(when: u64) -> pollable;
      }",
     "package wasi:random@0.2.0;
-     interface random { get-random-u64: func() -> u64; }",
+     interface random {
+         get-random-bytes: func(len: u64) -> list<u8>;
+         get-random-u64: func() -> u64;
+     }",
     "package wasi:cli@0.2.0;
      interface exit { exit: func(status: result); }
      interface stderr {
@@ -111,12 +114,25 @@ pub(crate) fn exports() -> impl Iterator<Item = &'static str> {
 pub(crate) struct Guest {
     items: String,
     bodies: Vec<(&'static str, String)>,
+    realloc: Option<String>,
 }
 
+/// Gives out memory in a row and takes nothing back.
+const REALLOC: &str = "(local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+    (global.set $next (i32.add (local.get $at) (local.get 3)))
+    (local.get $at)";
+
 impl Guest {
-    /// The body of an export, instead of the default.
+    /// The body of an export, instead of the default or of what was given before.
     pub(crate) fn export(mut self, name: &'static str, body: &str) -> Self {
         self.bodies.push((name, body.to_owned()));
+        self
+    }
+
+    /// How memory is given out for arguments and for texts.
+    pub(crate) fn realloc(mut self, body: &str) -> Self {
+        self.realloc = Some(body.to_owned());
         self
     }
 
@@ -130,7 +146,8 @@ impl Guest {
         let functions: String = DEFAULTS
             .into_iter()
             .map(|(name, ty, default)| {
-                let given = self.bodies.iter().find(|(given, _)| *given == name);
+                let mut given = self.bodies.iter().rev();
+                let given = given.find(|(given, _)| *given == name);
                 let body = given.map_or(default, |(_, body)| body);
                 format!("(func (export \"{name}\") {ty} {body})\n")
             })
@@ -143,14 +160,10 @@ impl Guest {
                 (data (i32.const 16) "\40\00\00\00\04\00\00\00\40\00\00\00\04\00\00\00\40\00\00\00\04\00\00\00\00\00\00\00\00\00\00\00")
                 (data (i32.const 64) "test")
                 (data (i32.const 128) "\01")
-                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-                    (local $at i32)
-                    (local.set $at
-                        (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-                    (global.set $next (i32.add (local.get $at) (local.get 3)))
-                    (local.get $at))
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
                 {functions})"#,
             items = self.items,
+            realloc = self.realloc.as_deref().unwrap_or(REALLOC),
         );
         component(&module)
     }

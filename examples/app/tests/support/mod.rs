@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ impl Folder {
             .args(flags.split_whitespace())
             .current_dir(self.dir.path())
             .env_clear()
-            .stdout(Stdio::null())
+            .stdout(File::create(self.path("stdout")).expect("a file"))
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");

@@ -7,8 +7,10 @@ mod doctor;
 mod info;
 mod keygen;
 mod list;
+mod log;
 mod ltx;
 mod policy;
+mod recovery_kit;
 mod replicate;
 mod reset;
 mod restore;
@@ -42,6 +44,10 @@ commands! {
     App(app::App),
     /// Manage the encrypted configuration
     Config(config::Config),
+    /// Prepare for the loss of the machine, or come back from it
+    RecoveryKit(recovery_kit::Kit),
+    /// Manage the database of the log
+    Log(log::Log),
     /// Replicate until a signal ends it
     Replicate(replicate::Replicate),
     /// Make a database from a replica

@@ -45,6 +45,7 @@ impl Replicate {
         runtime::log(configuration.logging(), self.log_level);
         let deadline = configuration.shutdown_timeout();
         let mut builder = Lockkeeper::builder()
+            .log_to(tracing::dispatcher::get_default(Clone::clone))
             .configuration(configuration)
             .policy(self.source.policy())
             .restore_if_missing(self.restore_if_db_not_exists)

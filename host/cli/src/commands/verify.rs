@@ -92,6 +92,7 @@ impl Verify {
         let deadline = configuration.shutdown_timeout();
         let builder = Lockkeeper::builder()
             .configuration(configuration)
+            .log_to(tracing::dispatcher::get_default(Clone::clone))
             .policy(self.source.policy());
         runtime::block_on(async {
             let mut termination = Termination::listen()?;

@@ -17,6 +17,8 @@ use crate::text::printable;
 /// the policy would let it grow: room for a policy that waits for a quiet hour, not for a full
 /// disk.
 pub const LOG_GROWTH_MAX: u32 = 4;
+/// How often a policy is asked in a sync interval about commits that wait, at most.
+pub const QUESTIONS_PER_INTERVAL_MAX: u64 = 20;
 /// Least time between checkpoints below every page threshold, each of which costs an upload.
 pub const CHECKPOINT_PAUSE_MIN_MS: u64 = 1000;
 /// Least time between snapshots that the configuration does not ask for: each sends every page.
@@ -36,6 +38,8 @@ pub const REASON_CHARS_MAX: usize = 200;
 pub enum Clamp {
     /// A commit would have waited longer than the sync interval.
     SyncTooLate,
+    /// The policy wants to be asked again too soon, see [`QUESTIONS_PER_INTERVAL_MAX`].
+    WaitTooShort,
     /// A snapshot reads the database.
     SnapshotRunning,
     /// The log is smaller than the configured size for truncation.
@@ -66,6 +70,7 @@ impl Clamp {
     pub fn code(self) -> &'static str {
         match self {
             Self::SyncTooLate => "sync-too-late",
+            Self::WaitTooShort => "wait-too-short",
             Self::SnapshotRunning => "snapshot-running",
             Self::TruncateTooSoon => "truncate-too-soon",
             Self::CheckpointTooSoon => "checkpoint-too-soon",
@@ -112,8 +117,9 @@ impl<T> Guarded<T> {
     }
 }
 
-/// No commit waits longer than the sync interval, however often the policy is asked meanwhile; and
-/// without a budget none goes before the interval has passed since the last seal.
+/// No commit waits longer than the sync interval, however often the policy is asked meanwhile, and
+/// that is not too often; without a budget none goes before the interval has passed since the last
+/// seal.
 #[must_use]
 pub fn sync(facts: &SyncFacts, proposal: SyncProposal) -> Guarded<SyncProposal> {
     let left = |since_ms: u64| facts.sync_interval_ms.saturating_sub(since_ms);
@@ -127,6 +133,14 @@ pub fn sync(facts: &SyncFacts, proposal: SyncProposal) -> Guarded<SyncProposal> 
     let pace_ms = facts.since_last_sync_ms.map_or(0, left).min(wait_ms_max);
     if facts.budget_left == 0 && proposal.wait_ms < pace_ms {
         return Guarded::changed(SyncProposal { wait_ms: pace_ms }, Clamp::OverBudget);
+    }
+    let step_ms = facts.sync_interval_ms / QUESTIONS_PER_INTERVAL_MAX;
+    let wait_ms_min = step_ms.min(wait_ms_max);
+    if (1..wait_ms_min).contains(&proposal.wait_ms) && proposal.wait_ms != pace_ms {
+        let decision = SyncProposal {
+            wait_ms: wait_ms_min,
+        };
+        return Guarded::changed(decision, Clamp::WaitTooShort);
     }
     Guarded::kept(proposal)
 }

@@ -295,6 +295,34 @@ async fn a_file_of_an_unknown_writer_is_not_written_over_and_a_full_one_follows_
 }
 
 #[tokio::test]
+async fn who_slept_while_another_owner_merged_and_deleted_its_files_sends_none() {
+    let shared = Shared::new();
+    let (first, second) = (shared.host(1), shared.host(2));
+    let hooked = Hooked::noting(&shared.replica);
+    let old = first.start(&hooked.replica());
+    within(old.snapshot(first.folder.join("app.db")))
+        .await
+        .unwrap();
+    let next = shared.last().await.next().unwrap();
+    let new = second.start(&shared.replica);
+    within(new.snapshot(second.folder.join("app.db")))
+        .await
+        .unwrap();
+    // The number that the first would send next is free again.
+    let path = shared.path(next);
+    std::fs::remove_file(&path).unwrap();
+
+    old.fleet.members()[0].shared.age_proofs();
+    let before = hooked.count("put ltx/0");
+    insert(&first.app);
+    assert_ends_fenced(old, &shared.marker().await).await;
+    assert_eq!(hooked.count("put ltx/0"), before);
+    assert!(!path.exists());
+    new.stop(DEADLINE).await.unwrap();
+    assert_eq!(shared.rows(Target::Latest).await, second.rows());
+}
+
+#[tokio::test]
 async fn where_writes_have_no_conditions_the_owner_is_asked_for_before_each() {
     let shared = Shared::new();
     let (first, second) = (shared.host(1), shared.host(2));
@@ -429,7 +457,7 @@ async fn a_database_is_replicated_by_one_engine_only() {
     let (dir, app) = fixture();
     let keeper = start(dir.path(), |_| {});
     let entry = || vec![Entry::File(settings(dir.path(), |_| {}))];
-    let error = Lockkeeper::spawn(entry(), common()).unwrap_err();
+    let error = Lockkeeper::spawn(entry(), common(), ReplicationLog::current()).unwrap_err();
     let text = error.to_string();
     for part in [
         "app.db",
@@ -440,7 +468,7 @@ async fn a_database_is_replicated_by_one_engine_only() {
     }
     insert(&app);
     keeper.stop(DEADLINE).await.unwrap();
-    let keeper = Lockkeeper::spawn(entry(), common()).unwrap();
+    let keeper = Lockkeeper::spawn(entry(), common(), ReplicationLog::current()).unwrap();
     keeper.stop(DEADLINE).await.unwrap();
     assert_eq!(restored_rows(dir.path()).await, 1);
 }
@@ -458,15 +486,24 @@ async fn two_databases_with_one_place_are_refused_with_both_names() {
         entry("app.db", "replica"),
         entry("two.db", "x/../replica/."),
     ];
-    let error = Lockkeeper::spawn(both, common()).unwrap_err().to_string();
+    let error = Lockkeeper::spawn(both, common(), ReplicationLog::current())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("app.db") && error.contains("two.db"),
         "{error}"
     );
     // Nothing of the refused start is left.
-    let keeper = Lockkeeper::spawn(vec![entry("app.db", "replica")], common()).unwrap();
+    let keeper = Lockkeeper::spawn(
+        vec![entry("app.db", "replica")],
+        common(),
+        ReplicationLog::current(),
+    )
+    .unwrap();
     let other = vec![entry("two.db", "replica/ltx")];
-    let error = Lockkeeper::spawn(other, common()).unwrap_err().to_string();
+    let error = Lockkeeper::spawn(other, common(), ReplicationLog::current())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("app.db") && error.contains("two.db"),
         "{error}"

@@ -1,6 +1,7 @@
 //! The sandbox from inside the crate: what hostile components can do, and what decides then.
 
 mod answers;
+mod corpus;
 mod embedded;
 mod hostile;
 mod refused;
@@ -93,6 +94,14 @@ fn situation(inventory: &Inventory) -> Situation<'_> {
         },
         enabled: true,
         verification_failed: false,
+    }
+}
+
+fn event() -> Event {
+    Event {
+        code: "log-held",
+        begins: true,
+        ..Event::default()
     }
 }
 

@@ -50,10 +50,10 @@ async fn is_refused(policy: &Policy, wanted: Installation, because: &str) {
 
 #[tokio::test]
 async fn a_component_decides_from_the_next_decision_on_and_the_way_back_is_open() {
-    let policy = start(&waits(7));
-    assert_eq!(policy.plan_sync(&facts()), 7);
-    let installed = policy.install(wanted(&waits(8))).await.unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 8);
+    let policy = start(&waits(70));
+    assert_eq!(policy.plan_sync(&facts()), 70);
+    let installed = policy.install(wanted(&waits(80))).await.unwrap();
+    assert_eq!(policy.plan_sync(&facts()), 80);
     assert_eq!(installed.shadowed.decisions, 1);
     assert_eq!(installed.shadowed.differed, 1);
     assert_eq!(
@@ -62,30 +62,30 @@ async fn a_component_decides_from_the_next_decision_on_and_the_way_back_is_open(
     );
     let back = policy.roll_back().unwrap();
     assert_eq!(Some(back), installed.previous);
-    assert_eq!(policy.plan_sync(&facts()), 7);
+    assert_eq!(policy.plan_sync(&facts()), 70);
     policy.roll_back().unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 8);
+    assert_eq!(policy.plan_sync(&facts()), 80);
 }
 
 #[tokio::test]
 async fn installing_what_decides_already_keeps_the_way_back() {
-    let policy = start(&waits(7));
+    let policy = start(&waits(70));
     policy.plan_sync(&facts());
-    policy.install(wanted(&waits(8))).await.unwrap();
-    policy.install(wanted(&waits(8))).await.unwrap();
+    policy.install(wanted(&waits(80))).await.unwrap();
+    policy.install(wanted(&waits(80))).await.unwrap();
     policy.roll_back().unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 7);
+    assert_eq!(policy.plan_sync(&facts()), 70);
 }
 
 #[tokio::test]
 async fn without_an_installation_there_is_no_way_back() {
-    let error = start(&waits(7)).roll_back().unwrap_err();
+    let error = start(&waits(70)).roll_back().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]
 async fn a_component_that_fails_the_self_test_is_refused() {
-    let policy = start(&waits(7));
+    let policy = start(&waits(70));
     let traps = Guest::default().export("plan-retention", "(unreachable)");
     is_refused(&policy, wanted(&traps), "keeps of a small replica").await;
     // Sixteen keeps of zeroes, which name nothing.
@@ -96,17 +96,17 @@ async fn a_component_that_fails_the_self_test_is_refused() {
          (i32.const 256)",
     );
     is_refused(&policy, wanted(&unreadable), "cannot be meant").await;
-    policy.install(wanted(&waits(8))).await.unwrap();
+    policy.install(wanted(&waits(80))).await.unwrap();
     assert_eq!(policy.deciding().alarm, None);
 }
 
 #[tokio::test]
 async fn a_component_that_fails_beside_the_current_one_is_refused() {
-    let policy = start(&waits(7));
+    let policy = start(&waits(70));
     // Of all questions, it cannot answer the one of this application.
     let traps = Guest::default().export(
         "plan-sync",
-        "(if (i64.eq (local.get 11) (i64.const 777)) (then unreachable)) (i64.const 1)",
+        "(if (i64.eq (local.get 12) (i64.const 777)) (then unreachable)) (i64.const 1)",
     );
     let mine = SyncFacts {
         sync_interval_ms: 777,
@@ -123,31 +123,31 @@ async fn a_component_that_fails_beside_the_current_one_is_refused() {
 
 #[tokio::test]
 async fn a_component_of_another_digest_than_the_pinned_one_is_refused() {
-    let policy = start(&waits(7));
-    let pinned = waits(8).load().unwrap();
+    let policy = start(&waits(70));
+    let pinned = waits(80).load().unwrap();
     let other = Installation {
         sha256: Some(pinned.digest().into()),
-        ..wanted(&waits(9))
+        ..wanted(&waits(90))
     };
     is_refused(&policy, other, "has the SHA-256").await;
     let same = Installation {
         sha256: Some(pinned.digest().to_uppercase()),
-        ..wanted(&waits(8))
+        ..wanted(&waits(80))
     };
     policy.install(same).await.unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 8);
+    assert_eq!(policy.plan_sync(&facts()), 80);
 }
 
 #[tokio::test]
 async fn an_application_that_decides_nothing_does_not_hold_an_installation_up() {
-    let policy = start(&waits(7));
+    let policy = start(&waits(70));
     let patient = Installation {
         shadow_time: Duration::ZERO,
-        ..wanted(&waits(8))
+        ..wanted(&waits(80))
     };
     let installed = policy.install(patient).await.unwrap();
     assert_eq!(installed.shadowed.decisions, 0);
-    assert_eq!(policy.plan_sync(&facts()), 8);
+    assert_eq!(policy.plan_sync(&facts()), 80);
 }
 
 #[test]
@@ -182,22 +182,22 @@ fn save(dir: &Path, guest: &Guest) {
 #[tokio::test]
 async fn a_new_generation_of_the_store_decides_after_a_reload_and_a_rollback_undoes_it() {
     let dir = tempfile::tempdir().unwrap();
-    save(dir.path(), &waits(8));
-    let component = waits(7).load().unwrap();
+    save(dir.path(), &waits(80));
+    let component = waits(70).load().unwrap();
     let policy = Policy::start(component, None, Some(store(dir.path()))).unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 7);
+    assert_eq!(policy.plan_sync(&facts()), 70);
     assert!(policy.reload().await.unwrap().is_some());
-    assert_eq!(policy.plan_sync(&facts()), 8);
+    assert_eq!(policy.plan_sync(&facts()), 80);
     assert!(
         policy.reload().await.unwrap().is_none(),
         "it decides already"
     );
-    save(dir.path(), &waits(9));
+    save(dir.path(), &waits(90));
     policy.reload().await.unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 9);
+    assert_eq!(policy.plan_sync(&facts()), 90);
     store(dir.path()).roll_back(1).unwrap();
     policy.reload().await.unwrap();
-    assert_eq!(policy.plan_sync(&facts()), 8);
+    assert_eq!(policy.plan_sync(&facts()), 80);
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_start_takes_the_newest_generation_that_works_and_says_what_is_wrong_w
     let dir = tempfile::tempdir().unwrap();
     let (none, why) = store(dir.path()).last_good();
     assert!(none.is_none() && why.is_none());
-    save(dir.path(), &waits(8));
+    save(dir.path(), &waits(80));
     let key = KeyFile::read(dir.path().join("key"), KeyFileCheck::Strict).unwrap();
     let saved = ConfigStore::open(dir.path().join("app.db")).unwrap();
     saved
@@ -214,16 +214,16 @@ async fn a_start_takes_the_newest_generation_that_works_and_says_what_is_wrong_w
     let (component, why) = store(dir.path()).last_good();
     assert_eq!(
         component.unwrap().digest(),
-        waits(8).load().unwrap().digest()
+        waits(80).load().unwrap().digest()
     );
     let why = why.unwrap();
     assert!(
         why.starts_with("generation 0 of the stored policies"),
         "{why}"
     );
-    let policy = Policy::start(waits(7).load().unwrap(), None, Some(store(dir.path()))).unwrap();
+    let policy = Policy::start(waits(70).load().unwrap(), None, Some(store(dir.path()))).unwrap();
     policy.reload().await.unwrap_err();
-    assert_eq!(policy.plan_sync(&facts()), 7);
+    assert_eq!(policy.plan_sync(&facts()), 70);
     assert!(policy.deciding().alarm.is_some());
 }
 
@@ -255,7 +255,7 @@ async fn the_trace_says_who_decided_what_and_the_same_component_decides_the_same
     let policy = policy.for_database("app.db");
     policy.plan_sync(&facts());
     policy.plan_snapshot(&super::snapshot_facts());
-    policy.install(wanted(&waits(5))).await.unwrap();
+    policy.install(wanted(&waits(55))).await.unwrap();
     policy.plan_sync(&facts());
     let records = recorded(policy, &dir, 3);
     let [first, second, third] = &records[..] else {
@@ -266,11 +266,11 @@ async fn the_trace_says_who_decided_what_and_the_same_component_decides_the_same
     assert_eq!(first.outcome, "seal in 1000 ms");
     assert_eq!(first.clamps, [("sync-too-late".to_owned(), 1)]);
     assert_eq!(second.clamps, [("snapshot-missing".to_owned(), 1)]);
-    assert_eq!(third.outcome, "seal in 5 ms");
+    assert_eq!(third.outcome, "seal in 55 ms");
     for (record, guest) in [
         (first, waits(2000)),
         (second, waits(2000)),
-        (third, waits(5)),
+        (third, waits(55)),
     ] {
         let component = guest.load().unwrap();
         assert_eq!(record.policy, component.digest());

@@ -124,6 +124,7 @@ async fn keep(
     let keeper = Lockkeeper::builder()
         .config(config)
         .base_dir(folder)
+        .log_to(tracing::dispatcher::get_default(Clone::clone))
         .start()
         .await
         .expect("start replication");

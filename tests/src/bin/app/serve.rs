@@ -82,6 +82,7 @@ impl Served {
             Order::Replicate { config, frames } => {
                 let builder = Lockkeeper::builder()
                     .config(config)
+                    .log_to(tracing::dispatcher::get_default(Clone::clone))
                     .page_encoding(Order::encoding(frames));
                 self.keeper = Some(self.runtime.block_on(builder.start())?);
                 Ok(Answer::Done)

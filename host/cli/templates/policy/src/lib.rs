@@ -16,11 +16,12 @@ const SNAPSHOTS_KEPT_MS: u64 = 0;
 struct Policy;
 
 impl Guest for Policy {
-    fn describe() -> Description {
+    fn metadata() -> Description {
         Description {
             name: env!("CARGO_PKG_NAME").into(),
             version: env!("CARGO_PKG_VERSION").into(),
             summary: "Litestream's rules, to begin with".into(),
+            needs: Vec::new(),
         }
     }
 
@@ -37,8 +38,8 @@ impl Guest for Policy {
         rules::checkpoint(&facts)
     }
 
-    fn plan_snapshot(inventory: Inventory) -> Option<String> {
-        rules::snapshot(&inventory)
+    fn plan_snapshot(facts: SnapshotFacts) -> Option<String> {
+        rules::snapshot(&facts)
     }
 
     fn plan_verification(facts: VerificationFacts) -> Option<String> {
@@ -60,6 +61,18 @@ impl Guest for Policy {
             },
         ));
         keeps
+    }
+
+    fn plan_holds(_facts: HoldFacts) -> Vec<Hold> {
+        Vec::new()
+    }
+
+    fn approve_restore(_facts: RestoreFacts) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn on_event(event: Event) -> Vec<Alert> {
+        rules::alerts(event)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Litestream's rules: what a policy decides that wants nothing else.
 
 use crate::lockkeeper::policy::types::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, FileFacts, Inventory,
-    Keep, LevelFacts, RetentionFacts, SyncFacts, SyncProposal, VerificationFacts,
+    Alert, CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Event,
+    FileFacts, Keep, LevelFacts, RetentionFacts, Severity, SnapshotFacts, SyncFacts, SyncProposal,
+    VerificationFacts,
 };
 
 /// The level of snapshots.
@@ -37,7 +38,7 @@ pub fn checkpoint(facts: &CheckpointFacts) -> CheckpointProposal {
 }
 
 /// The first at once, then one in each interval that saw commits.
-pub fn snapshot(facts: &Inventory) -> Option<String> {
+pub fn snapshot(facts: &SnapshotFacts) -> Option<String> {
     if facts.marks.durable == 0 {
         return None;
     }
@@ -72,11 +73,14 @@ fn merges_of(level: &LevelFacts, now: u64, inputs_max: u32) -> Vec<CompactionPro
     if level.newest.as_ref().is_some_and(is_early) {
         return Vec::new();
     }
-    let ready: Vec<&FileFacts> = level.waiting.iter().take_while(|it| !is_early(it)).collect();
+    let ready: Vec<&FileFacts> = level
+        .waiting
+        .iter()
+        .take_while(|it| !is_early(it))
+        .collect();
     // From the first transaction on it would be the whole database: a snapshot comes first.
-    let waits = |first: &&FileFacts| {
-        first.min_txid == 1 && now.saturating_sub(first.created) < HOUR
-    };
+    let waits =
+        |first: &&FileFacts| first.min_txid == 1 && now.saturating_sub(first.created) < HOUR;
     if ready.first().is_some_and(waits) {
         return Vec::new();
     }
@@ -107,9 +111,8 @@ pub fn retention(facts: &RetentionFacts) -> Vec<Keep> {
         let is_single = file.level == 0;
         follows_young |= is_single && (facts.l0_retention == 0 || age < facts.l0_retention);
         let reason = held.needed.clone();
-        let reason = reason.or_else(|| {
-            (is_single && follows_young).then(|| "follows a young file".to_owned())
-        });
+        let reason = reason
+            .or_else(|| (is_single && follows_young).then(|| "follows a young file".to_owned()));
         if let Some(reason) = reason {
             keep(&mut keeps, file, reason);
         }
@@ -134,6 +137,22 @@ fn keep(keeps: &mut Vec<Keep>, file: &FileFacts, reason: String) {
         max_txid: file.max_txid,
         reason,
     });
+}
+
+/// What begins is told as the host sees it, once in an hour; what ends is a note.
+pub fn alerts(event: Event) -> Vec<Alert> {
+    const HOUR: u64 = 3_600_000;
+    let (severity, code, quiet_for) = if event.begins {
+        (event.severity, event.code, HOUR)
+    } else {
+        (Severity::Note, format!("{}-ended", event.code), 0)
+    };
+    vec![Alert {
+        severity,
+        code,
+        message: event.message,
+        quiet_for,
+    }]
 }
 
 /// When the round of an interval began that runs at `now`.

@@ -224,6 +224,28 @@ fn verifications_need_something_new_and_a_pause_and_are_not_put_off_for_long() {
 }
 
 #[test]
+fn a_policy_is_not_asked_all_the_time_about_the_same_commits() {
+    let facts = |since_last_sync_ms, oldest_pending_age_ms| SyncFacts {
+        oldest_pending_age_ms,
+        since_last_sync_ms,
+        sync_interval_ms: 1000,
+        budget_left: 1,
+        ..SyncFacts::default()
+    };
+    let wait = |facts, wait_ms| sync(&facts, SyncProposal { wait_ms });
+    let least = Guarded::changed(SyncProposal { wait_ms: 50 }, Clamp::WaitTooShort);
+    assert_eq!(wait(facts(Some(300), 0), 1), least);
+    assert_eq!(wait(facts(None, 0), 49), least);
+    let kept = |wait_ms| Guarded::kept(SyncProposal { wait_ms });
+    assert_eq!(wait(facts(Some(300), 0), 50), kept(50));
+    assert_eq!(wait(facts(Some(300), 0), 0), kept(0), "at once");
+    assert_eq!(wait(facts(Some(993), 0), 7), kept(7), "until it is due");
+    assert_eq!(wait(facts(None, 993), 7), kept(7), "as long as it may");
+    let least = Guarded::changed(SyncProposal { wait_ms: 7 }, Clamp::WaitTooShort);
+    assert_eq!(wait(facts(Some(1100), 993), 1), least, "it is due");
+}
+
+#[test]
 fn without_a_budget_no_seal_comes_before_the_sync_interval_has_passed() {
     let facts = |budget_left| SyncFacts {
         oldest_pending_age_ms: 100,

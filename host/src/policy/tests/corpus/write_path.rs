@@ -1,0 +1,70 @@
+//! What a policy does to the way of commits, counted in a world where time is a number.
+
+use lockkeeper_core::guard::budget::{self, Budget, Class};
+
+use super::*;
+
+/// Commits come every 10 ms for 20 seconds; one may wait for a second.
+const COMMITS: u64 = 2000;
+const COMMIT_EVERY_MS: u64 = 10;
+const SYNC_INTERVAL_MS: u64 = 1000;
+/// Seals that no schedule asks for and the budget pays for, in this time.
+const EARLY_MAX: u64 = 510;
+/// Questions about commits that wait on: 20 in each sync interval, and at its end.
+const QUESTIONS_MAX: u64 = 21 * COMMITS * COMMIT_EVERY_MS / SYNC_INTERVAL_MS;
+
+/// How far commits came.
+#[derive(Debug, Default)]
+pub(super) struct WritePath {
+    /// Commits that were sealed when the time was over.
+    sealed: u64,
+    seals: u64,
+    /// Questions that were asked of the policy. No commit waits for one: the log is read beside it.
+    questions: u64,
+    waited_ms_max: u64,
+}
+
+impl WritePath {
+    pub(super) fn under(policy: &Policy) -> Self {
+        let mut path = Self::default();
+        let mut budget = Budget::default();
+        let mut last_sync_ms = None;
+        let mut now_ms = COMMIT_EVERY_MS;
+        while now_ms <= COMMITS * COMMIT_EVERY_MS {
+            let oldest_ms = (path.sealed + 1) * COMMIT_EVERY_MS;
+            let facts = SyncFacts {
+                now_ms,
+                oldest_pending_age_ms: now_ms.saturating_sub(oldest_ms),
+                since_last_sync_ms: last_sync_ms.map(|at_ms: u64| now_ms - at_ms),
+                sync_interval_ms: SYNC_INTERVAL_MS,
+                budget_left: budget.left(Class::Upload, now_ms),
+                ..SyncFacts::default()
+            };
+            let wait_ms = policy.plan_sync(&facts);
+            path.questions += 1;
+            if wait_ms > 0 {
+                now_ms += wait_ms;
+                continue;
+            }
+            budget.spend(Class::Upload, budget::of_sync(&facts, wait_ms), now_ms);
+            path.waited_ms_max = path.waited_ms_max.max(facts.oldest_pending_age_ms);
+            path.sealed = now_ms / COMMIT_EVERY_MS;
+            path.seals += 1;
+            last_sync_ms = Some(now_ms);
+            // The next commit is what wakes the worker.
+            now_ms += COMMIT_EVERY_MS;
+        }
+        path
+    }
+
+    /// At least as many commits are through, less those of one interval: five in a hundred.
+    #[track_caller]
+    pub(super) fn is_as_good_as(&self, usual: &Self, name: &str) {
+        let least = usual.sealed - usual.sealed / 20;
+        assert!(self.sealed >= least, "{name}: {self:?} beside {usual:?}");
+        assert!(self.waited_ms_max <= SYNC_INTERVAL_MS, "{name}: {self:?}");
+        assert!(self.seals <= usual.seals + EARLY_MAX, "{name}: {self:?}");
+        let most = self.seals + QUESTIONS_MAX;
+        assert!(self.questions <= most, "{name}: {self:?}");
+    }
+}
