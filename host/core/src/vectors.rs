@@ -17,8 +17,8 @@ use crate::retention;
 /// Some day in November 2025, at ten.
 const TEN: u64 = 1_764_237_600_000;
 const HOUR: u64 = 3_600_000;
-/// Files of level 0 in the largest listing: three quarters of an hour at one sync per second.
-const FILES_MANY: u64 = 2700;
+/// Files of level 0 in the largest listing: what `l0-retention` keeps at one sync per second.
+const FILES_MANY: u64 = 300;
 
 /// All of them, each with a name for messages.
 #[must_use]
