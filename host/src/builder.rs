@@ -13,7 +13,8 @@ use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
 use crate::configuration::{Configuration, Entry};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
 use crate::logs::ReplicationLog;
-use crate::policy::{Component, Policy, PolicySource, Severity};
+use crate::policy::trace::TraceSettings;
+use crate::policy::{Component, Policy, PolicySource, Severity, StoredPolicies};
 use crate::restore::{IntegrityCheck, RestoreOptions, RestorePlan, plan_restore, restore};
 use crate::settings::DatabaseSettings;
 use crate::{Error, ErrorKind, Result, clock};
@@ -28,6 +29,8 @@ pub struct Builder {
     source: Option<Source>,
     base_dir: Option<PathBuf>,
     policy: PolicySource,
+    stored_policies: Option<StoredPolicies>,
+    trace: Option<TraceSettings>,
     encoding: PageEncoding,
     restore_if_missing: bool,
     log: Option<Dispatch>,
@@ -92,6 +95,20 @@ impl Builder {
     /// The policy component; the embedded one unless this is called.
     pub fn policy(mut self, source: PolicySource) -> Self {
         self.policy = source;
+        self
+    }
+
+    /// Takes the policy from the scope `policy` of a configuration store, if there is one: the
+    /// newest generation that works. Others follow with [`Lockkeeper::reload_policy`]. The
+    /// component of [`Builder::policy`] decides while there is none.
+    pub fn stored_policies(mut self, stored: StoredPolicies) -> Self {
+        self.stored_policies = Some(stored);
+        self
+    }
+
+    /// Records what is decided and why, see [`trace`](crate::policy::trace).
+    pub fn trace(mut self, settings: TraceSettings) -> Self {
+        self.trace = Some(settings);
         self
     }
 
@@ -174,11 +191,19 @@ impl Builder {
     /// `Invalid` if the configuration or the component is not valid, or as
     /// [`restore`](crate::restore::restore) if a missing database could not be restored.
     pub async fn start(self) -> Result<Lockkeeper> {
-        let component = Component::load(&self.policy)?;
+        let stored = self.stored_policies.as_ref();
+        let (stored, refused) = stored.map(StoredPolicies::last_good).unwrap_or_default();
+        let component = match stored {
+            Some(component) => component,
+            None => Component::load(&self.policy)?,
+        };
         let configuration = self.read_with(&component)?;
         self.report(&configuration);
         let entries = self.entries(&configuration);
-        let policy = Policy::new(component);
+        let policy = Policy::start(component, self.trace.as_ref(), self.stored_policies)?;
+        if let Some(why) = refused {
+            policy.refuse(why);
+        }
         Self::restore_missing(entries.iter(), &policy).await?;
         let common = Common {
             policy,

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use lockkeeper::config::{KeyFile, KeyFileCheck};
+use lockkeeper::policy::StoredPolicies;
 use lockkeeper::{Daemons, Lockkeeper, Replication, Signals};
 
 use crate::args::Options;
@@ -29,7 +30,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     // A port that is taken is found out before anything is replicated.
     let listener = listen(address).await?;
 
-    let builder = Lockkeeper::builder().config_store(&options.dbpath, identities()?);
+    let policies = StoredPolicies::new(&options.dbpath, identities()?);
+    let builder = Lockkeeper::builder()
+        .config_store(&options.dbpath, identities()?)
+        .stored_policies(policies);
     let configuration = builder.read()?;
     if let Err(error) = configuration.replica_of(&options.dbpath) {
         tracing::warn!("what this application writes is not replicated: {error}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use lockkeeper::policy::{Component, PolicySource};
+use lockkeeper::policy::{Component, PolicySource, StoredPolicies};
 use lockkeeper::store::Replica;
 use lockkeeper::{Builder, Configuration, Lockkeeper};
 
@@ -26,6 +26,16 @@ impl Source {
             Some(path) => PolicySource::File(path.clone()),
             None => PolicySource::Embedded,
         }
+    }
+
+    /// The policies of the application's database, unless a file takes their place or that of the
+    /// configuration.
+    pub(crate) fn stored_policies(&self, globals: &Globals) -> Result<Option<StoredPolicies>> {
+        if self.policy.is_some() || self.config.is_some() {
+            return Ok(None);
+        }
+        let stored = StoredPolicies::new(globals.db_path()?, globals.identities()?);
+        Ok(Some(stored))
     }
 
     /// A builder with the configuration.

@@ -1,9 +1,13 @@
 //! What a replica holds.
 
 use lockkeeper_ltx::{FileName, Level, TxidRange};
+use serde::{Deserialize, Serialize};
+
+use crate::compact::Listed;
 
 /// One LTX file of a replica, as a listing shows it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(into = "Listed", try_from = "Listed")]
 pub struct ReplicaFile {
     /// Its level.
     pub level: Level,

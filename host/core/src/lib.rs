@@ -5,7 +5,9 @@
 //! clock, no file, no network.
 #![forbid(unsafe_code)]
 
+pub mod compact;
 pub mod compaction;
+pub mod decision;
 pub mod fallback;
 pub mod follow;
 pub mod generations;
@@ -19,6 +21,8 @@ pub mod policy;
 pub mod restore;
 pub mod retention;
 pub mod s3;
+pub mod simulation;
 pub mod text;
+pub mod vectors;
 pub mod waiting;
 pub mod watermarks;

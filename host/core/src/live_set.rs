@@ -30,12 +30,14 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_ltx::{FileName, HEADER_LEN, Level, Txid};
+use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Inventory, ReplicaFile};
 use crate::restore::{self, PlanError, Target};
 
 /// How long files are kept, as configured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Window {
     /// `snapshot.retention` in milliseconds: how far back restores are promised.
     pub snapshot_retention_ms: u64,
@@ -68,7 +70,8 @@ impl Default for Window {
 }
 
 /// Why a file is needed. Of several reasons the first one counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// It leads to the newest transaction.
     NewestChain,

@@ -1,17 +1,21 @@
 //! The facts a policy gets, the proposals it makes, and the defaults where it makes none.
 //!
-//! These mirror `wit/policy.wit`, which defines each field.
+//! These mirror `wit/policy.wit`, which defines each field. As JSON, fields have their names from
+//! here, and what is missing has its default; [`crate::compact`] says how files are written.
 
 use std::num::NonZeroU64;
 
 use lockkeeper_ltx::{Level, TxidRange};
+use serde::{Deserialize, Serialize};
 
+use crate::compact::{Held, Named};
 use crate::inventory::ReplicaFile;
 use crate::live_set::{Need, Window};
 use crate::waiting::Waiting;
 
 /// Facts for a sync decision.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct SyncFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -40,14 +44,15 @@ pub struct SyncFacts {
 }
 
 /// How long to wait before sealing.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SyncProposal {
     /// From now, in milliseconds.
     pub wait_ms: u64,
 }
 
 /// Facts for a checkpoint decision.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct CheckpointFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -74,7 +79,8 @@ pub struct CheckpointFacts {
 }
 
 /// Whether to run a checkpoint, and how.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CheckpointProposal {
     /// Leave the log alone.
     None,
@@ -85,7 +91,8 @@ pub enum CheckpointProposal {
 }
 
 /// Facts for a snapshot decision.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct SnapshotFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -106,7 +113,8 @@ pub struct SnapshotFacts {
 }
 
 /// Facts for a verification decision.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct VerificationFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -125,7 +133,8 @@ pub struct VerificationFacts {
 }
 
 /// Facts for a compaction decision.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct CompactionFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -136,9 +145,10 @@ pub struct CompactionFacts {
 }
 
 /// One compaction level.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LevelFacts {
     /// Its number, from 1 to 8.
+    #[serde(with = "crate::compact::level")]
     pub level: Level,
     /// As configured.
     pub interval_ms: NonZeroU64,
@@ -150,7 +160,8 @@ pub struct LevelFacts {
 
 /// A merge that a policy asks for: the first files that wait for `level`, up to the one that ends
 /// at the end of `range`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(into = "Named", try_from = "Named")]
 pub struct CompactionProposal {
     /// The level to write.
     pub level: Level,
@@ -161,7 +172,8 @@ pub struct CompactionProposal {
 }
 
 /// Facts for a retention decision.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct RetentionFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -172,7 +184,8 @@ pub struct RetentionFacts {
 }
 
 /// A file with what the host says about it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(into = "Held", from = "Held")]
 pub struct HeldFile {
     /// The file.
     pub file: ReplicaFile,
@@ -181,7 +194,8 @@ pub struct HeldFile {
 }
 
 /// Files that a policy wants to keep.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(into = "Named", try_from = "Named")]
 pub struct Keep {
     /// The level.
     pub level: Level,
@@ -193,7 +207,8 @@ pub struct Keep {
 }
 
 /// Facts for a decision about holds.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct HoldFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -206,7 +221,7 @@ pub struct HoldFacts {
 }
 
 /// A point in time that stays restorable.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hold {
     /// In milliseconds since the Unix epoch.
     pub at_ms: u64,
@@ -215,7 +230,8 @@ pub struct Hold {
 }
 
 /// What is about to be done with the data of a replica without being told to by a person.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RestoreAction {
     /// A database file that does not exist is restored before replication starts.
     #[default]
@@ -236,7 +252,8 @@ impl RestoreAction {
 }
 
 /// Facts for the approval of a restore.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct RestoreFacts {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,

@@ -21,7 +21,9 @@
 //! until a snapshot, or any file that starts at the first transaction, leads past the hole.
 
 use lockkeeper_ltx::{Level, Txid};
+use serde::{Deserialize, Serialize};
 
+use crate::compact::Hole;
 use crate::inventory::{Inventory, ReplicaFile};
 
 /// Bounds what one round of a level can merge, and the facts about it; a level that is further
@@ -29,7 +31,8 @@ use crate::inventory::{Inventory, ReplicaFile};
 pub const WAITING_MAX: usize = 4096;
 
 /// Transactions are missing in a level.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(into = "Hole", try_from = "Hole")]
 #[error("level {level} lacks files before transaction {next}, nothing continues {}", Have(*have))]
 pub struct Gap {
     /// The level with the hole.
@@ -52,7 +55,8 @@ impl std::fmt::Display for Have {
 }
 
 /// Files that wait to be merged into a level.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Waiting {
     /// Oldest first; each continues the one before. At most [`WAITING_MAX`].
     pub files: Vec<ReplicaFile>,

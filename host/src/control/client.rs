@@ -14,8 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::policies::SHADOW_SECONDS_MAX;
 use super::{
-    Failure, Info, List, Report, SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer, VerifyRequest,
+    DecidingReport, Failure, Info, InstallAnswer, List, Report, SyncAnswer, SyncRequest,
+    TxidAnswer, VerifyAnswer, VerifyRequest,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -120,6 +122,65 @@ impl Client {
         let request = Request::post(target).header(CONTENT_TYPE, "application/json");
         let deadline = self.timeout.saturating_add(SYNC_GRACE);
         self.ask(request, body.into(), deadline).await
+    }
+
+    /// Who decides.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn policy(&self) -> Result<DecidingReport> {
+        self.get("/policy").await
+    }
+
+    /// Lets the component `bytes` decide, after it answered `shadow` decisions beside the current
+    /// one, or those of so many `seconds`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`]; `Invalid` if the component was refused.
+    pub async fn install_policy(
+        &self,
+        bytes: Vec<u8>,
+        sha256: Option<&str>,
+        shadow: u32,
+        seconds: u64,
+    ) -> Result<InstallAnswer> {
+        let mut query = form_urlencoded::Serializer::new(String::from("/policy/install?"));
+        query.append_pair("shadow", &shadow.to_string());
+        query.append_pair("seconds", &seconds.to_string());
+        if let Some(sha256) = sha256 {
+            query.append_pair("sha256", sha256);
+        }
+        let request = Request::post(query.finish()).header(CONTENT_TYPE, "application/wasm");
+        let seconds = seconds.min(SHADOW_SECONDS_MAX);
+        let deadline = self.timeout.saturating_add(Duration::from_secs(seconds));
+        self.ask(request, bytes.into(), deadline).await
+    }
+
+    /// Installs the newest component of the configuration store, if another one decides.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::install_policy`].
+    pub async fn reload_policy(&self) -> Result<InstallAnswer> {
+        let request = Request::post("/policy/reload");
+        self.ask(
+            request,
+            Bytes::new(),
+            self.timeout.saturating_add(SYNC_GRACE * 10),
+        )
+        .await
+    }
+
+    /// Lets the component before decide again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`]; `Invalid` if there is none.
+    pub async fn roll_back_policy(&self) -> Result<DecidingReport> {
+        let request = Request::post("/policy/rollback");
+        self.ask(request, Bytes::new(), self.timeout).await
     }
 
     async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T> {

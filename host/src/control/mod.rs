@@ -11,6 +11,10 @@
 //! | `GET /txid?path=DB` | [`TxidAnswer`] |
 //! | `POST /sync` with a [`SyncRequest`] | [`SyncAnswer`] |
 //! | `POST /verify` with a [`VerifyRequest`] | [`VerifyAnswer`]; Litestream does not have it |
+//! | `GET /policy` | [`DecidingReport`] |
+//! | `POST /policy/install?sha256=…&shadow=N&seconds=N` with a component | [`InstallAnswer`] |
+//! | `POST /policy/reload` | [`InstallAnswer`] |
+//! | `POST /policy/rollback` | [`DecidingReport`] |
 //!
 //! A failure is a status above 299 with a [`Failure`]: 400 for a request that makes no sense, 404
 //! for a database that is not replicated, 405 for another method, 409 for a database whose
@@ -18,12 +22,14 @@
 //! the socket alone.
 
 mod client;
+mod policies;
 mod routes;
 mod server;
 mod socket;
 mod wire;
 
 pub use client::Client;
+pub use policies::{DecidingReport, DecisionReport, InstallAnswer, PolicyIdentity};
 pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{

@@ -31,11 +31,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) type Answer = Full<Bytes>;
 
 /// What is not done, and why.
-type Refusal = (StatusCode, String);
+pub(super) type Refusal = (StatusCode, String);
 
 /// Answers requests about the databases of one engine.
 pub(super) struct Desk {
-    fleet: Arc<Fleet>,
+    pub(super) fleet: Arc<Fleet>,
     started: Instant,
     started_ms: i64,
 }
@@ -68,6 +68,7 @@ impl Desk {
             },
             (_, "/info" | "/list" | "/status" | "/txid") => other_method("GET"),
             (_, "/sync" | "/verify") => other_method("POST"),
+            (_, path) if path.starts_with("/policy") => self.policy(request).await,
             (_, path) => refused((StatusCode::NOT_FOUND, format!("there is no {path}"))),
         }
     }
@@ -193,7 +194,7 @@ fn not_found(path: &Path) -> Refusal {
     (StatusCode::NOT_FOUND, why)
 }
 
-fn other_method(allowed: &'static str) -> Response<Answer> {
+pub(super) fn other_method(allowed: &'static str) -> Response<Answer> {
     let why = format!("use {allowed}");
     let mut response = refused((StatusCode::METHOD_NOT_ALLOWED, why));
     let allowed = HeaderValue::from_static(allowed);
@@ -201,14 +202,14 @@ fn other_method(allowed: &'static str) -> Response<Answer> {
     response
 }
 
-fn refused((status, error): Refusal) -> Response<Answer> {
+pub(super) fn refused((status, error): Refusal) -> Response<Answer> {
     let mut response = json(&Failure { error });
     *response.status_mut() = status;
     response
 }
 
 /// Nothing that is sent has no JSON; if it were so, the answer would say it.
-fn json(value: &impl Serialize) -> Response<Answer> {
+pub(super) fn json(value: &impl Serialize) -> Response<Answer> {
     let (status, text) = match serde_json::to_string(value) {
         Ok(text) => (StatusCode::OK, text),
         Err(error) => (

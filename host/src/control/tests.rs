@@ -275,3 +275,39 @@ async fn a_process_that_does_not_answer_is_waited_for_no_longer_than_the_timeout
     let error = answer.unwrap().unwrap_err().to_string();
     assert!(error.contains("no answer within 50ms"), "{error}");
 }
+
+#[tokio::test]
+async fn a_policy_is_installed_over_the_socket_and_taken_back() {
+    let dir = fixture();
+    let _app = application(dir.path(), "app.db");
+    let keeper = start(dir.path(), CONFIG).await;
+    let (client, embedded) = (client(dir.path()), keeper.deciding().component.unwrap());
+    let error = client.roll_back_policy().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let error = client.install_policy(b"no".to_vec(), None, 0, 1).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    let shown = client.policy().await.unwrap();
+    assert!(shown.alarm.unwrap().contains("was not installed"));
+    let guest = crate::policy::testing::Guest::default();
+    let component = guest.load().unwrap();
+    let (bytes, digest) = (guest.build(), Some(component.digest()));
+    let installed = client.install_policy(bytes, digest, 0, 1).await.unwrap();
+    assert!(installed.changed && installed.tested > 10);
+    assert_eq!(installed.previous.unwrap().sha256, embedded.digest);
+    let report = client.status().await.unwrap().deciding;
+    assert_eq!(report.component.unwrap().sha256, component.digest());
+    assert_eq!(report.alarm, None);
+    let back = client.roll_back_policy().await.unwrap();
+    assert_eq!(back.component.unwrap().sha256, embedded.digest);
+    let error = client.reload_policy().await.unwrap_err();
+    assert!(
+        error.to_string().contains("without a configuration store"),
+        "{error}"
+    );
+    let answer = send(
+        dir.path(),
+        b"GET /policy/install HTTP/1.1\r\nHost: x\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+}

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use lockkeeper_ltx::Txid;
 use serde::{Deserialize, Serialize};
 
+use super::policies::{DecidingReport, DecisionReport};
 use crate::engine::{Alert, DatabaseState, DatabaseStatus, HeldPoint, Status};
 use crate::policy::PolicyStats;
 
@@ -59,6 +60,9 @@ pub struct Report {
     /// What keeps commits from being safe, or may soon, as sentences; empty if all is well.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Who decides, and who did before.
+    #[serde(default)]
+    pub deciding: DecidingReport,
     /// The last alerts, oldest first.
     #[serde(default)]
     pub alerts: Vec<AlertReport>,
@@ -138,6 +142,9 @@ pub struct DatabaseReport {
     pub lost: Option<[String; 2]>,
     /// The longest a checkpoint kept other writers out, in microseconds.
     pub write_lock_held_max_us: u64,
+    /// The last decisions about it, oldest first; what is decided again and again takes one place.
+    #[serde(default)]
+    pub decisions: Vec<DecisionReport>,
 }
 
 /// How the policy component has served.
@@ -248,6 +255,7 @@ impl From<&Status> for Report {
         Self {
             databases: status.databases.iter().map(DatabaseReport::from).collect(),
             policy: (&status.policy).into(),
+            deciding: status.deciding.clone().into(),
             alerts: status.alerts.iter().map(AlertReport::from).collect(),
             problems: status.problems(),
         }
@@ -279,6 +287,7 @@ impl From<&DatabaseStatus> for DatabaseReport {
             lost: status.lost.map(|lost| [hex(lost.min()), hex(lost.max())]),
             write_lock_held_max_us: u64::try_from(status.write_lock_held_max.as_micros())
                 .unwrap_or(u64::MAX),
+            decisions: status.decisions.iter().map(DecisionReport::from).collect(),
         }
     }
 }

@@ -84,7 +84,11 @@ impl Daemon for Replication {
 
     async fn reload(&mut self) -> DaemonResult {
         if let Some(keeper) = self.keeper() {
-            keeper.reload(&self.builder).await?;
+            let changed = keeper.reload(&self.builder).await;
+            // A configuration that is not valid is no reason to keep an old policy.
+            let swapped = keeper.reload_policy().await;
+            changed?;
+            swapped?;
         }
         Ok(())
     }

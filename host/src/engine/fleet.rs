@@ -15,7 +15,9 @@ use super::database::{Command, Database};
 use super::directories::Directories;
 use super::holds::Holds;
 use super::shared::DatabaseShared;
-use super::status::{ConfigurationStatus, ControlState, DatabaseState, HeartbeatState, Status};
+use super::status::{
+    ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, HeartbeatState, Status,
+};
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
@@ -66,6 +68,7 @@ pub(crate) struct Handle {
     task: AbortHandle,
     /// Its sender goes with the task.
     ended: watch::Receiver<()>,
+    policy: Policy,
 }
 
 impl Handle {
@@ -139,10 +142,14 @@ impl Fleet {
         Status {
             databases: members
                 .iter()
-                .map(|handle| handle.shared.status())
+                .map(|handle| DatabaseStatus {
+                    decisions: handle.policy.recent(),
+                    ..handle.shared.status()
+                })
                 .collect(),
             directories: self.directories.status(),
             policy: self.common.policy.stats(),
+            deciding: self.common.policy.deciding(),
             control: lock(&self.control).clone(),
             heartbeat: lock(&self.heartbeat).clone(),
             configuration: lock(&self.configuration).clone(),
@@ -150,13 +157,13 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn set_control(&self, state: ControlState) {
-        *lock(&self.control) = state;
+    /// Who decides for all of them.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.common.policy
     }
 
-    /// What decides.
-    pub(super) fn policy(&self) -> &Policy {
-        &self.common.policy
+    pub(crate) fn set_control(&self, state: ControlState) {
+        *lock(&self.control) = state;
     }
 
     /// Returns what it was before.
@@ -206,12 +213,13 @@ impl Fleet {
         let path = settings.path.clone();
         let shared = DatabaseShared::new(path.clone(), replica.clone());
         let shared = Arc::new(shared.with_events(self.alerts.events()));
+        let policy = self.common.policy.for_database(&path.to_string_lossy());
         let database = Database {
             settings: settings.clone(),
             holds,
             ownership: None,
             replica,
-            policy: self.common.policy.clone(),
+            policy: policy.clone(),
             encoding: self.common.encoding,
             shared: Arc::clone(&shared),
             watcher: Arc::clone(&self.common.watcher),
@@ -233,6 +241,7 @@ impl Fleet {
             settings: Arc::new(settings),
             task,
             ended,
+            policy,
         });
         Ok(())
     }

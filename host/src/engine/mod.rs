@@ -16,6 +16,7 @@ mod merge;
 mod meter;
 mod ownership;
 mod places;
+mod policies;
 mod proof;
 mod pulse;
 mod reconcile;

@@ -409,6 +409,7 @@ impl DatabaseShared {
         let state = self.state.borrow().clone();
         let marks = self.lock();
         DatabaseStatus {
+            decisions: Vec::new(),
             path: self.path.clone(),
             state,
             replica: self.replica.to_string(),

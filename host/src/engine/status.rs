@@ -7,7 +7,7 @@ use lockkeeper_core::guard::{alerts, holds};
 use lockkeeper_core::policy as core;
 use lockkeeper_ltx::{Txid, TxidRange};
 
-use crate::policy::{PolicyStats, Severity};
+use crate::policy::{Deciding, DecisionNote, PolicyStats, Severity};
 use crate::store::RequestCounts;
 
 /// What replication of one database is doing.
@@ -93,6 +93,9 @@ pub struct DatabaseStatus {
     /// Transactions that the replica has lost and that are not on the local disk any more, so that
     /// a restore cannot lead past them. A new snapshot will; it is being made.
     pub lost: Option<TxidRange>,
+    /// The last decisions about the database, oldest first; what is decided again and again takes
+    /// one place.
+    pub decisions: Vec<DecisionNote>,
 }
 
 /// A proof that the replica restores to the database.
@@ -182,6 +185,8 @@ pub struct Status {
     pub directories: Vec<DirectoryStatus>,
     /// How the policy component has served.
     pub policy: PolicyStats,
+    /// Who decides, and who did before.
+    pub deciding: Deciding,
     /// Whether operators can ask.
     pub control: ControlState,
     /// Whether somebody is told that all is well.

@@ -16,6 +16,7 @@ use super::*;
 
 mod bounds;
 mod decisions;
+mod policies;
 
 use crate::policy::Policy;
 use crate::policy::testing::Guest;

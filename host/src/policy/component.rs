@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::outside::Outside;
 use super::plan::{Diagnostic, Plan, Severity};
 use super::sandbox::{Bounds, DECISION, Sandbox, Usage, VALIDATION};
-use super::source::PolicySource;
+use super::source::{PolicySource, hex};
 use crate::{Error, Result};
 
 /// The longest name or version of a component, in characters.
@@ -80,6 +80,32 @@ impl Component {
         }
         let component = Self::compile(source)?;
         Ok(embedded.insert(component).clone())
+    }
+
+    /// As [`Self::load`], if the component has this SHA-256 in hexadecimal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`]; `Invalid` if it has another.
+    pub fn load_pinned(source: &PolicySource, sha256: Option<&str>) -> Result<Self> {
+        if let Some(expected) = sha256 {
+            let found = source.digest()?;
+            if !found.eq_ignore_ascii_case(expected) {
+                return Err(Error::invalid(format!(
+                    "{source} has the SHA-256 {found}, expected {expected}"
+                )));
+            }
+        }
+        let component = Self::load(source)?;
+        // A file may have been replaced since.
+        match sha256 {
+            Some(expected) if !component.digest().eq_ignore_ascii_case(expected) => {
+                Err(Error::invalid(format!(
+                    "{source} was replaced while it was read; try again"
+                )))
+            }
+            _ => Ok(component),
+        }
     }
 
     fn compile(source: &PolicySource) -> Result<Self> {
@@ -177,7 +203,8 @@ impl Component {
         self.0.size
     }
 
-    /// Reads a configuration for a host that has these kinds of replica.
+    /// Reads a configuration for a host that has these kinds of replica. A component that answers
+    /// with an empty list of problems leaves it to the embedded one.
     ///
     /// The instance that saw the text is thrown away, and nothing that it logs or prints is kept.
     ///
@@ -204,11 +231,15 @@ impl Component {
         })?;
         let outcome = match answer {
             Ok(Ok(plan)) => accept(plan),
+            // It leaves reading configurations to others, as most that only decide do.
             Ok(Err(found)) if found.is_empty() => {
-                return Err(Error::invalid(format!(
-                    "the policy {} refuses the configuration and does not say why",
-                    self.name()
-                )));
+                let embedded = Self::load(&PolicySource::Embedded)?;
+                if embedded.digest() == self.digest() {
+                    return Err(Error::internal(
+                        "the embedded policy reads no configuration",
+                    ));
+                }
+                return embedded.validate(source, replica_kinds);
             }
             Ok(Err(found)) => Err(found),
             Err(why) => {
@@ -317,7 +348,7 @@ fn is_component(bytes: &[u8]) -> std::result::Result<(), &'static str> {
 
 /// What a component prints goes through calls that block on a runtime, which a thread that already
 /// drives one must not do.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let fail = |error| Error::unavailable("cannot start a thread").with_source(error);
     let log = tracing::dispatcher::get_default(Clone::clone);
     let work = || {
@@ -335,8 +366,4 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -72,7 +72,7 @@ commands! {
     Reset(reset::Reset),
     /// Print the version
     Version(version::Version),
-    /// Look at policy components
+    /// Write, try and swap policy components
     Policy(policy::Policy),
     #[command(flatten)]
     Flat(config::Action),

@@ -1,6 +1,8 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lockkeeper::policy::trace::TraceSettings;
 use lockkeeper::{Builder, Daemons, DatabaseState, Lockkeeper, PageEncoding, Replication, Signals};
 
 use crate::args::Globals;
@@ -29,6 +31,9 @@ pub(crate) struct Replicate {
     /// Write files that Litestream before 0.5.16 can read
     #[arg(long)]
     compat: bool,
+    /// Record what is decided in this folder, for `policy replay`
+    #[arg(long, value_name = "FOLDER")]
+    trace: Option<PathBuf>,
     /// trace, debug, info, warn or error; instead of the configured level
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<tracing::Level>,
@@ -44,12 +49,18 @@ impl Replicate {
         } else {
             PageEncoding::Block
         };
-        let builder = self
+        let mut builder = self
             .source
             .builder(globals)?
             .log_to(tracing::dispatcher::get_default(Clone::clone))
             .restore_if_missing(self.restore_if_db_not_exists)
             .page_encoding(encoding);
+        if let Some(stored) = self.source.stored_policies(globals)? {
+            builder = builder.stored_policies(stored);
+        }
+        if let Some(folder) = &self.trace {
+            builder = builder.trace(TraceSettings::new(folder));
+        }
         runtime::block_on(async {
             if self.once {
                 return self.run_once(builder, timeout).await;

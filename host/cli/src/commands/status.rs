@@ -1,3 +1,5 @@
+mod deciding;
+
 use std::io::stdout;
 use std::path::Path;
 
@@ -18,6 +20,9 @@ pub(crate) struct Status {
     source: Source,
     #[command(flatten)]
     control: Control,
+    /// List the last decisions about each database
+    #[arg(long)]
+    decisions: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -72,6 +77,13 @@ impl Status {
             table.row(known.row());
         }
         table.write(&mut stdout().lock())?;
+        if let Some(report) = &report {
+            deciding::show(report);
+        }
+        if self.decisions {
+            let databases = all.iter().filter_map(|known| known.running.as_ref());
+            databases.for_each(deciding::list);
+        }
         for known in &all {
             if let Some(why) = known.trouble() {
                 eprintln!("Warning: {}: {why}", known.database.path().display());

@@ -6,6 +6,7 @@ mod cost;
 mod embedded;
 mod hostile;
 mod refused;
+mod swapped;
 mod versions;
 
 use std::io::Write;

@@ -140,13 +140,17 @@ fn a_log_import_of_another_type_is_refused() {
 
 #[test]
 fn a_file_that_is_too_large_is_refused_unread() {
-    check(vec![0; COMPONENT_BYTES_MAX + 1], "is larger than 8 MiB");
+    check(vec![0; COMPONENT_BYTES_MAX + 1], "is larger than 16 MiB");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("huge.wasm");
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(1 << 40).unwrap();
     let error = Component::load(&PolicySource::File(path)).unwrap_err();
-    assert!(error.to_string().contains("huge.wasm is larger than 8 MiB"));
+    assert!(
+        error
+            .to_string()
+            .contains("huge.wasm is larger than 16 MiB")
+    );
 }
 
 #[test]

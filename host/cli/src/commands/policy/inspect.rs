@@ -5,31 +5,18 @@ use anyhow::Result;
 use lockkeeper::policy::{Component, PolicySource};
 use serde_json::json;
 
-use crate::args::Globals;
-
 #[derive(clap::Args)]
-pub(crate) struct Policy {
-    #[command(subcommand)]
-    action: Action,
+pub(crate) struct Inspect {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// The component (default: the built-in one)
+    file: Option<PathBuf>,
 }
 
-#[derive(clap::Subcommand)]
-enum Action {
-    /// Check a component and show what it is
-    Inspect {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// The component (default: the built-in one)
-        file: Option<PathBuf>,
-    },
-}
-
-impl Policy {
-    pub(crate) fn run(self, _globals: &Globals) -> Result<()> {
-        match self.action {
-            Action::Inspect { json, file } => inspect(file, json),
-        }
+impl Inspect {
+    pub(super) fn run(self) -> Result<()> {
+        inspect(self.file, self.json)
     }
 }
 

@@ -1,0 +1,54 @@
+//! Who decides in the process that answers, and what was decided.
+
+use std::io::stdout;
+
+use lockkeeper::control::{DatabaseReport, Report};
+
+use crate::text::Table;
+
+/// One line, and a warning if the last installation was refused.
+pub(super) fn show(report: &Report) {
+    let (deciding, served) = (&report.deciding, &report.policy);
+    if let Some(policy) = &deciding.component {
+        let digest: String = policy.sha256.chars().take(12).collect();
+        println!(
+            "policy {} {} ({digest}) since {}: {} decisions, {} without an answer, {} changed by \
+             the guard",
+            policy.name,
+            policy.version,
+            deciding.since,
+            served.calls,
+            served.failures,
+            served.clamps
+        );
+    }
+    if served.set_aside {
+        eprintln!("Warning: the policy failed several times in a row; the built-in rules decide");
+    }
+    if let Some(why) = &deciding.alarm {
+        eprintln!("Warning: {why}");
+    }
+}
+
+/// The last decisions about one database, oldest first.
+pub(super) fn list(database: &DatabaseReport) {
+    let mut table = Table::new(&["decision", "times", "last", "by", "outcome"]);
+    for note in &database.decisions {
+        let by = note.by.as_deref().unwrap_or("built-in rules");
+        let clamps = if note.clamps.is_empty() {
+            String::new()
+        } else {
+            format!(" (changed: {})", note.clamps.join(", "))
+        };
+        table.row(vec![
+            note.decision.clone(),
+            note.times.to_string(),
+            note.at.clone(),
+            by.into(),
+            format!("{}{clamps}", note.outcome),
+        ]);
+    }
+    println!("\ndecisions about {}", database.path.display());
+    // A closed stdout must not turn an answer into a panic.
+    let _ = table.write(&mut stdout().lock());
+}

@@ -1,0 +1,127 @@
+//! Components in the configuration store: encrypted, with generations, as a configuration is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::component::Component;
+use super::selftest::self_test;
+use super::source::PolicySource;
+use crate::config::{ConfigStore, Identities};
+use crate::{Error, ErrorKind, Result};
+
+/// The scope of policy components.
+pub const POLICY_SCOPE: &str = "policy";
+/// What a component is called there instead of a file name's ending.
+pub const POLICY_FORMAT: &str = "wasm";
+/// How far back a start looks for a generation that works.
+const GENERATIONS_MAX: u32 = 8;
+
+/// The components of one configuration store.
+#[derive(Clone, Debug)]
+pub struct StoredPolicies {
+    database: PathBuf,
+    identities: Arc<Identities>,
+}
+
+impl StoredPolicies {
+    /// Those in `database`, which `identities` open.
+    pub fn new(database: impl AsRef<Path>, identities: Identities) -> Self {
+        Self {
+            database: database.as_ref().to_owned(),
+            identities: Arc::new(identities),
+        }
+    }
+
+    /// Saves a component as the newest generation, if it answers the questions of [`self_test`].
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it is no policy or too large for the store; else as [`ConfigStore::save`].
+    pub fn save(&self, source: &PolicySource, description: &str) -> Result<Component> {
+        let component = Component::load(source)?;
+        self_test(&component)?;
+        let store = ConfigStore::open(&self.database)?;
+        let bytes = source.read()?;
+        store.save(
+            &self.identities,
+            POLICY_SCOPE,
+            &bytes,
+            POLICY_FORMAT,
+            description,
+        )?;
+        Ok(component)
+    }
+
+    /// Makes an older generation the newest.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigStore::rollback`].
+    pub fn roll_back(&self, generation: u32) -> Result<()> {
+        let store = ConfigStore::open(&self.database)?;
+        store.rollback(&self.identities, POLICY_SCOPE, generation)
+    }
+
+    /// One generation, 0 being the newest; `None` if there are not so many.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` or `Corrupt` if it is there and cannot be opened.
+    pub fn get(&self, generation: u32) -> Result<Option<PolicySource>> {
+        let store = ConfigStore::open(&self.database)?;
+        let saved = store.history(Some(POLICY_SCOPE))?;
+        if !saved.iter().any(|row| row.generation == generation) {
+            return Ok(None);
+        }
+        let entry = store.get(&self.identities, POLICY_SCOPE, generation)?;
+        if entry.format != POLICY_FORMAT {
+            return Err(Error::invalid(format!(
+                "generation {generation} of scope '{POLICY_SCOPE}' in {} is '{}', not \
+                 '{POLICY_FORMAT}'",
+                self.database.display(),
+                entry.format
+            )));
+        }
+        // A configuration without a seal is read with a warning; code is not run.
+        if !entry.sealed {
+            return Err(Error::invalid(format!(
+                "generation {generation} of scope '{POLICY_SCOPE}' in {} has no seal: whoever \
+                 writes to the database may have put it there",
+                self.database.display()
+            )));
+        }
+        Ok(Some(PolicySource::Bytes(entry.plaintext.to_vec())))
+    }
+
+    /// The newest component that works, for a start; with the reason why a newer one was left out.
+    /// Without any, `None`: the embedded one decides.
+    pub(crate) fn last_good(&self) -> (Option<Component>, Option<String>) {
+        let mut refused = None;
+        for generation in 0..GENERATIONS_MAX {
+            match self.load(generation) {
+                Ok(None) => break,
+                Ok(Some(component)) => return (Some(component), refused),
+                // A store that does not answer holds nothing older either.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    refused.get_or_insert_with(|| error.to_string());
+                    break;
+                }
+                Err(error) => {
+                    refused.get_or_insert_with(|| {
+                        format!("generation {generation} of the stored policies: {error}")
+                    });
+                }
+            }
+        }
+        (None, refused)
+    }
+
+    fn load(&self, generation: u32) -> Result<Option<Component>> {
+        let Some(source) = self.get(generation)? else {
+            return Ok(None);
+        };
+        let component = Component::load(&source)?;
+        self_test(&component)?;
+        Ok(Some(component))
+    }
+}
