@@ -142,7 +142,8 @@ async fn replicate(replica: &str) -> Shown {
     shown.add(keeper.status());
     shown.error(&keeper.stop(Duration::ZERO).await.unwrap_err());
     drop(guard);
-    assert_eq!(log.close(), 0);
+    // What replication says after this comes too late for the log.
+    log.close();
     for name in ["logs.db", "logs.db-wal"] {
         let bytes = std::fs::read(folder.path().join(name)).unwrap_or_default();
         shown.clone().write_all(&bytes).unwrap();
