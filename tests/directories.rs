@@ -27,8 +27,9 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const MANY: usize = 1_000;
 /// Requests at a time, of all databases.
 const REQUESTS_MAX: usize = 64;
-/// Threads of replication: its own, those for work that blocks, and one for the time of the policy.
-const THREADS_MAX: usize = 1 + 8 + 1;
+/// Threads of replication: its own, those for work that blocks, one for the time of the policy, one
+/// that notes its decisions, and one that writes the log.
+const THREADS_MAX: usize = 1 + 8 + 1 + 1 + 1;
 
 fn make(path: &Path) -> Connection {
     fs::create_dir_all(path.parent().unwrap()).unwrap();

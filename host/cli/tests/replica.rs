@@ -246,7 +246,7 @@ fn a_signal_flushes_and_ends_with_0() {
     let app = open(dir.path());
     for (count, signal) in [(1, "INT"), (2, "TERM"), (3, "QUIT")] {
         let child = support::spawn(dir.path(), "-dbpath app.db replicate");
-        child.wait_for("replicating");
+        child.wait_for("everything has started");
         insert(&app, signal);
         child.end(signal);
         let output = format!("{signal}.db");

@@ -30,6 +30,7 @@ impl Daemons {
                 };
                 started?;
                 manager.ready();
+                tracing::info!("everything has started");
                 let why = self.until_asked(&mut signals, &manager).await;
                 manager.stopping();
                 let stopped = self.end(&mut signals).await;

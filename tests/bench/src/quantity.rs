@@ -59,15 +59,15 @@ impl Quantity {
     pub(crate) fn limit(self) -> Option<&'static str> {
         match self {
             Self::CommitsCpu => Some(
-                "a fifth goes to the checksums of the log's frames, an eighth to switches between \
-                 threads; the rest is spread thin",
+                "a third goes to syncing files to the disk, twice for each file that is sent, a \
+                 fifth to SQLite's checkpoints, and an eighth to switches between threads",
             ),
             Self::LargeRestoreOverCopy => {
                 Some("a fifth is the start: the component that reads the URL is compiled first")
             }
             Self::BulkCpu => Some(
-                "a quarter goes to switches between threads, a sixth to the checksums of the log's \
-                 frames, an eighth to copies out of the page cache, and a sixteenth to LZ4",
+                "a third goes to SQLite's checkpoints, a fifth to LZ4, and a tenth each to the \
+                 checksums of the log's frames and to copies out of the page cache",
             ),
             Self::ManyRestore => {
                 Some("most of it is the start: the component that reads the URL is compiled first")
