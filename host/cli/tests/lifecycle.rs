@@ -323,3 +323,39 @@ fn what_litestream_has_and_lockkeeper_has_not_is_warned_of_at_the_start() {
     }
     assert_eq!(world.restored(), 1);
 }
+
+/// A component of the first contract, which is another than the built-in one.
+const POLICY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../src/policy/tests/data/policy-0.1.0.wasm"
+);
+
+#[test]
+fn a_policy_that_was_saved_decides_after_sighup_and_a_bad_one_does_not() {
+    let dir = support::quickstart();
+    let store = "-age-key age_key.txt -dbpath app.db";
+    let mut running = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_lockkeeper"))
+            .args(store.split(' '))
+            .arg("replicate")
+            .current_dir(dir.path())
+            .env_clear(),
+    );
+    waits(&mut running, "everything has started");
+    support::ok(dir.path(), &format!("{store} policy install {POLICY}"));
+    running.signal(Signal::HUP);
+    waits(&mut running, "a policy was installed");
+    waits(&mut running, "the configuration was read again");
+
+    fs::write(dir.path().join("bad.wasm"), "no component").expect("written");
+    support::ok(
+        dir.path(),
+        &format!("{store} config save -scope policy bad.wasm"),
+    );
+    running.signal(Signal::HUP);
+    waits(
+        &mut running,
+        "a policy was refused; the one before decides on",
+    );
+    ends_well(running, Signal::TERM);
+}

@@ -49,7 +49,7 @@ pub(crate) struct Rollback {
 }
 
 impl Install {
-    /// A store keeps it for the next start, a socket installs it now. What fails first leaves the
+    /// A store keeps it for the next start or SIGHUP, a socket installs it now. What fails first leaves the
     /// rest undone.
     pub(super) fn run(self, globals: &Globals) -> Result<()> {
         let bytes = std::fs::read(&self.file)
