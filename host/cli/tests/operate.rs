@@ -173,8 +173,10 @@ fn a_running_process_is_asked_for_its_state_and_for_a_sync() {
     assert_eq!(status[0]["local_txid"], status[0]["running"]["spooled"]);
     assert!(status[0]["wal_bytes"].as_u64() > Some(0));
     let text = ok(dir.path(), "status -config litestream.yml");
+    let (table, policy) = text.split_once("\npolicy ").expect("who decides");
+    assert!(policy.starts_with("lockkeeper-policy "), "{text}");
     check_table(
-        &text,
+        table,
         &[
             "database",
             "status",

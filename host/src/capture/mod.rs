@@ -13,6 +13,7 @@ mod frames;
 mod image;
 mod listing;
 mod log;
+mod ours;
 mod page_hashes;
 mod pin;
 mod seal;
@@ -33,6 +34,7 @@ use self::checkpoint::CheckpointReport;
 pub(crate) use self::connection::is_database;
 use self::continuity::{Continuity, Found};
 use self::log::{LogFile, Position};
+use self::ours::Ours;
 pub(crate) use self::page_hashes::NAME as PAGE_HASHES;
 use self::page_hashes::PageHashes;
 use self::pin::Pin;
@@ -90,6 +92,8 @@ pub(crate) struct Capture {
     commit: u32,
     /// The last sealed transaction of a past that the database no longer has.
     undone: Option<Txid>,
+    /// The last sealed files.
+    ours: Ours,
     identity: (u64, u64),
 }
 
@@ -129,6 +133,7 @@ impl Capture {
             hashes: None,
             commit: 0,
             undone: None,
+            ours: Ours::default(),
             identity,
             options,
         };
@@ -215,8 +220,32 @@ impl Capture {
             && self.log.is_in_place()
     }
 
+    /// Whether another program replaces sealed files.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.ours.replaced(&self.spool).is_some()
+    }
+
+    /// Begins anew, with every page, if another program replaced a sealed file: what it sent under
+    /// that name is not what the files after it go on from.
+    fn begin_anew_if_disturbed(&mut self) {
+        let Some(name) = self.ours.replaced(&self.spool) else {
+            return;
+        };
+        tracing::error!(
+            database = %self.options.database.display(), file = %name,
+            "another program writes to the state directory of the database, perhaps Litestream: \
+             stop it, as both send files of the same names; every page is sent anew"
+        );
+        self.ours = Ours::default();
+        self.position = None;
+        self.hashes = None;
+    }
+
     /// Whether commits wait to be sealed.
     pub(crate) fn is_pending(&self) -> Result<bool> {
+        if self.is_disturbed() {
+            return Ok(true);
+        }
         let Some(position) = &self.position else {
             return Ok(true);
         };
@@ -261,6 +290,7 @@ impl Capture {
         if self.pin.is_none() {
             self.repin()?;
         }
+        self.begin_anew_if_disturbed();
         for _ in 0..READ_TRIES {
             let state = connection::log_state(&self.control)?;
             if state.frames == 0 && self.position.is_some() {

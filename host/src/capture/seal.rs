@@ -1,7 +1,7 @@
 //! From a part of the log to a sealed file.
 
 use lockkeeper_ltx::wal::{WalHeader, frame_offset};
-use lockkeeper_ltx::{Header, PageSize, Pgno, Txid, TxidRange, WalIndexHeader, WalSpan};
+use lockkeeper_ltx::{FileName, Header, PageSize, Pgno, Txid, TxidRange, WalIndexHeader, WalSpan};
 
 use super::encode::{Sink, WRITE_BYTES, encode};
 use super::image::Image;
@@ -159,7 +159,9 @@ impl Capture {
                 recorder,
             },
         )?;
-        draft.seal()?;
+        let identity = draft.seal()?;
+        self.ours
+            .push(FileName::new(TxidRange::single(txid)), identity);
         self.last = Some(txid);
         Ok(txid)
     }

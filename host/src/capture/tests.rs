@@ -437,6 +437,32 @@ fn sealing_ends_although_the_application_goes_on_to_commit() {
 }
 
 #[test]
+fn a_sealed_file_that_another_program_replaced_makes_the_next_hold_every_page() {
+    let fixture = Fixture::new(4096);
+    let mut capture = fixture.capture();
+    for _ in 0..3 {
+        fixture.insert(100);
+        seal_all(&mut capture);
+    }
+    let last = FileName::new(TxidRange::single(capture.last().unwrap()));
+    let path = fixture.dir.path().join(".app.db-litestream/ltx/0");
+    let (path, other) = (path.join(last.to_string()), path.join("other"));
+    std::fs::copy(&path, &other).unwrap();
+    assert!(!capture.is_pending().unwrap());
+    std::fs::rename(&other, &path).unwrap();
+    assert!(capture.is_pending().unwrap(), "it is looked into at rest");
+    assert!(matches!(seal_all(&mut capture)[..], [Sealed::Full(_)]));
+    assert!(!capture.is_pending().unwrap());
+    fixture.insert(100);
+    let next = seal_all(&mut capture);
+    assert!(matches!(next[..], [Sealed::Incremental(_)]));
+    // A file that was deleted because the replica has it was not replaced.
+    std::fs::remove_file(&path).unwrap();
+    assert!(!capture.is_pending().unwrap());
+    assert_restores(&fixture, &capture);
+}
+
+#[test]
 fn a_backlog_of_several_files_is_sealed_to_its_end() {
     let fixture = Fixture::new(4096);
     let mut capture = fixture.capture();

@@ -102,6 +102,7 @@ impl Worker {
         Instant::now() < self.decides_at
             && self.capture.is_certainly_idle()
             && self.capture.is_in_place()
+            && !self.capture.is_disturbed()
             && shared.read(|marks| !marks.verification_asked && needed_snapshot(marks).is_none())
     }
 

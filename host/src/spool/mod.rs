@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{
+    Dir, DirBuilder, DirBuilderExt, File, MetadataExt as _, OpenOptions, OpenOptionsExt,
+};
 use lockkeeper_ltx::{FileName, Header, Pgno, ReadError, Reader, Txid, TxidRange};
 use rustix::fs::{Mode, fchmod};
 
@@ -229,6 +231,19 @@ impl Spool {
         }
     }
 
+    /// Whether a sealed file was replaced by another one under its name. One that was removed was
+    /// not.
+    pub(crate) fn is_replaced(&self, name: FileName, sealed: FileIdentity) -> bool {
+        let found = self.dir.metadata(name.to_string());
+        found.is_ok_and(|found| {
+            let found = FileIdentity {
+                device: found.dev(),
+                inode: found.ino(),
+            };
+            found != sealed
+        })
+    }
+
     /// Removes one sealed file.
     pub(crate) fn remove(&self, name: FileName) -> Result<()> {
         let remove = || -> io::Result<()> {
@@ -264,19 +279,27 @@ impl Draft<'_> {
             .map_err(|error| failed("write", &self.spool.path.join(&self.temporary), error))
     }
 
-    /// Makes the file durable under its name: file synced, renamed, directory synced.
-    pub(crate) fn seal(mut self) -> Result<()> {
+    /// Makes the file durable under its name: file synced, renamed, directory synced. Returns what
+    /// tells it from any other file that may get that name.
+    pub(crate) fn seal(mut self) -> Result<FileIdentity> {
         let name = self.name.to_string();
-        let seal = || -> io::Result<()> {
+        let seal = || -> io::Result<FileIdentity> {
             self.file.sync_all()?;
             self.spool
                 .dir
                 .rename(&self.temporary, &self.spool.dir, &name)?;
-            sync_dir(&self.spool.dir)
+            sync_dir(&self.spool.dir)?;
+            let metadata = self.file.metadata()?;
+            Ok(FileIdentity {
+                device: std::os::unix::fs::MetadataExt::dev(&metadata),
+                inode: std::os::unix::fs::MetadataExt::ino(&metadata),
+            })
         };
-        seal().map_err(|error| failed("seal", &self.spool.path.join(&name), error))?;
+        let sealed = seal();
+        let identity =
+            sealed.map_err(|error| failed("seal", &self.spool.path.join(&name), error))?;
         self.sealed = true;
-        Ok(())
+        Ok(identity)
     }
 }
 
@@ -287,6 +310,13 @@ impl Drop for Draft<'_> {
             let _ = self.spool.dir.remove_file(&self.temporary);
         }
     }
+}
+
+/// Tells files apart that have the same name one after the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
 }
 
 fn sync_dir(dir: &Dir) -> io::Result<()> {

@@ -49,8 +49,8 @@ pub(crate) struct Rollback {
 }
 
 impl Install {
-    /// A store keeps it for the next start or SIGHUP, a socket installs it now. What fails first leaves the
-    /// rest undone.
+    /// A store keeps it for the next start or SIGHUP, a socket installs it now. What fails first
+    /// leaves the rest undone.
     pub(super) fn run(self, globals: &Globals) -> Result<()> {
         let bytes = std::fs::read(&self.file)
             .with_context(|| format!("cannot read the policy {}", self.file.display()))?;
