@@ -515,8 +515,13 @@ async fn two_databases_with_one_place_are_refused_with_both_names() {
 async fn a_stop_that_takes_too_long_leaves_the_database_free() {
     let shared = Shared::new();
     let host = shared.host(1);
-    let stuck = Hooked::new(&shared.replica, true, |_| Box::pin(std::future::pending()));
+    let (arrived, mut arrivals) = mpsc::channel(16);
+    let stuck = Hooked::new(&shared.replica, true, move |key| {
+        let _ = arrived.try_send(key);
+        Box::pin(std::future::pending())
+    });
     let keeper = host.start(&stuck.replica());
+    within(arrivals.recv()).await.unwrap();
     let error = keeper.stop(Duration::from_millis(100)).await.unwrap_err();
     assert!(error.to_string().contains("app.db"), "{error}");
     assert_eq!(crate::lock::holder(&host.meta()), None);
