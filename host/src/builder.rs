@@ -140,7 +140,18 @@ impl Builder {
     ///
     /// `Invalid` if there is none, or it is not valid: [`Error::diagnostics`] has every problem.
     pub fn read(&self) -> Result<Configuration> {
-        self.read_with(&Component::load(&self.policy)?)
+        self.read_with(&self.component()?.0)
+    }
+
+    /// What decides from the start on, and why the newest stored policy does not if it should.
+    fn component(&self) -> Result<(Component, Option<String>)> {
+        let stored = self.stored_policies.as_ref();
+        let (stored, refused) = stored.map(StoredPolicies::last_good).unwrap_or_default();
+        let component = match stored {
+            Some(component) => component,
+            None => Component::load(&self.policy)?,
+        };
+        Ok((component, refused))
     }
 
     fn read_with(&self, component: &Component) -> Result<Configuration> {
@@ -191,12 +202,7 @@ impl Builder {
     /// `Invalid` if the configuration or the component is not valid, or as
     /// [`restore`](crate::restore::restore) if a missing database could not be restored.
     pub async fn start(self) -> Result<Lockkeeper> {
-        let stored = self.stored_policies.as_ref();
-        let (stored, refused) = stored.map(StoredPolicies::last_good).unwrap_or_default();
-        let component = match stored {
-            Some(component) => component,
-            None => Component::load(&self.policy)?,
-        };
+        let (component, refused) = self.component()?;
         let configuration = self.read_with(&component)?;
         self.report(&configuration);
         let entries = self.entries(&configuration);
