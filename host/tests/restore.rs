@@ -3,14 +3,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use lockkeeper::restore::{RestoreOptions, Target, check_timestamp_bounds, plan_only, restore};
+use lockkeeper::restore::{
+    RestoreOptions, Target, check_timestamp_bounds, plan_only, plan_restore, restore,
+};
 use lockkeeper::store::{
     Body, Expected, FileStore, Layout, ObjectInfo, Replica, Store, Times, Version, body_from_bytes,
 };
-use lockkeeper::{ErrorKind, Result};
+use lockkeeper::{ErrorKind, Lockkeeper, Result};
 use lockkeeper_ltx::Level;
+use rusqlite::Connection;
 
 async fn replica(dir: &Path, names: &[(u8, &str)]) -> Replica {
     let replica = Replica::file(dir.join("replica")).unwrap();
@@ -56,6 +60,29 @@ async fn an_empty_replica_is_an_error() {
             .ends_with("no matching backup files available"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_point_before_the_first_file_is_told_from_files_that_were_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = Connection::open(dir.path().join("app.db")).unwrap();
+    app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (x)")
+        .unwrap();
+    let builder = Lockkeeper::builder()
+        .config("dbs: [{path: app.db, replica: {path: replica}}]")
+        .base_dir(dir.path());
+    let keeper = builder.start().await.unwrap();
+    keeper.sync().await.unwrap();
+    keeper.stop(Duration::from_secs(60)).await.unwrap();
+
+    let replica = Replica::file(dir.path().join("replica")).unwrap();
+    let early = plan_restore(&replica, Target::Before(1)).await.unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Invalid, "{early}");
+    std::fs::remove_dir_all(dir.path().join("replica/ltx")).unwrap();
+    for target in [Target::Before(1), Target::Latest] {
+        let lost = plan_restore(&replica, target).await.unwrap_err();
+        assert_eq!(lost.kind(), ErrorKind::Corrupt, "{lost}");
+    }
 }
 
 #[tokio::test]

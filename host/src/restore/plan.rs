@@ -89,8 +89,11 @@ pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePl
         }
     }
     let plan = lockkeeper_core::restore::plan(&files, target);
-    // A replica that has lost everything must not be taken for one that never had anything.
+    let newest = || lockkeeper_core::restore::plan(&files, Target::Latest);
+    // A replica that has lost everything must not be taken for one that never had anything. One
+    // that does not reach back as far as the target has lost nothing.
     if matches!(plan, Err(PlanError::Empty))
+        && matches!(newest(), Err(PlanError::Empty))
         && let Some(expected) = expected_txid(replica, Target::Latest).await?
     {
         return Err(Error::corrupt(format!(
