@@ -205,3 +205,34 @@ fn dependencies_point_one_way() {
     }
     assert_none(&wrong);
 }
+
+/// Where the links of a page lead that begin in this repository.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+#[test]
+fn links_of_the_pages_lead_somewhere() {
+    let listed = Command::new("git")
+        .args(["ls-files", "--", "*.md"])
+        .current_dir(root())
+        .output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for page in listed.lines().map(|name| root().join(name)) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in links(&text) {
+            count += 1;
+            if !page.with_file_name(target).exists() {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(count > 50, "{count} links were seen");
+    assert_none(&broken);
+}
