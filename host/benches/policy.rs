@@ -1,12 +1,17 @@
 //! What a policy component costs: once to compile, and for each call in an instance of its own.
+//! `docs/policy-cost.md` has the results.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has no result"
 )]
 
 use divan::Bencher;
-use lockkeeper::policy::{Component, PolicySource};
+use divan::counter::ItemsCount;
+use lockkeeper::policy::decision::Facts;
+use lockkeeper::policy::{Component, PolicySource, vectors};
 
+/// Databases that are asked about in one tick.
+const DATABASES: usize = 1000;
 const CONFIGURATION: &str = "\
 dbs:
   - path: app.db
@@ -19,7 +24,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(sample_count = 10)]
+#[divan::bench(sample_count = 20)]
 fn compile(bencher: Bencher<'_, '_>) {
     let source = PolicySource::Bytes(lockkeeper_component::DEFAULT_POLICY.to_vec());
     bencher.bench(|| Component::load(&source).expect("the component loads"));
@@ -27,9 +32,48 @@ fn compile(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn validate(bencher: Bencher<'_, '_>) {
-    let policy = Component::load(&PolicySource::Embedded).expect("the component loads");
+    let policy = embedded();
     bencher.bench(|| {
         let found = policy.validate(CONFIGURATION, &["file"]);
         assert!(found.expect("it answers").is_valid());
     });
+}
+
+/// Decisions about each of the facts that every component is tried with; divan prints how many of
+/// them fit in a second. To begin a trial takes some of them.
+#[divan::bench(args = names(), sample_count = 50)]
+fn decisions(bencher: Bencher<'_, '_>, name: &str) {
+    ask(bencher, name, 100);
+}
+
+#[divan::bench(sample_count = 50)]
+fn tick(bencher: Bencher<'_, '_>) {
+    let sync = vectors::all()
+        .into_iter()
+        .find(|(_, facts)| matches!(facts, Facts::Sync(_)));
+    ask(bencher, sync.expect("one is about a sync").0, DATABASES);
+}
+
+fn ask(bencher: Bencher<'_, '_>, name: &str, times: usize) {
+    let (_, facts) = vectors::all()
+        .into_iter()
+        .find(|(it, _)| *it == name)
+        .expect("it is one of them");
+    let policy = embedded();
+    bencher.counter(ItemsCount::new(times)).bench(|| {
+        let asked = policy.on_trial(|trial| {
+            for _ in 0..times {
+                trial.propose(&facts).expect("it answers");
+            }
+        });
+        asked.expect("there is a thread");
+    });
+}
+
+fn names() -> Vec<&'static str> {
+    vectors::all().into_iter().map(|(name, _)| name).collect()
+}
+
+fn embedded() -> Component {
+    Component::load(&PolicySource::Embedded).expect("the component loads")
 }

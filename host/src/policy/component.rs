@@ -10,7 +10,7 @@ use wasmtime::component::Component as Compiled;
 use wasmtime::{Engine, Store};
 
 use super::contract::{self, Asked, Description, Linked, Version};
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::journal::Journal;
 use super::outside::Outside;
 use super::plan::{Diagnostic, Plan, Severity};
@@ -114,7 +114,14 @@ impl Component {
         let fail = |why: String| Error::invalid(format!("{source} cannot be used: {why}"));
         is_component(&bytes).map_err(|why| fail(why.to_owned()))?;
         let runtime = |error: wasmtime::Error| fail(printable(&format!("{error:#}"), 500));
-        let compiled = Compiled::from_binary(&sandbox.engine, &bytes).map_err(runtime)?;
+        let compiled = Compiled::from_binary(&sandbox.engine, &bytes).map_err(|error| {
+            // Wasmtime has no type for what a module declares and the pool has no place for.
+            if format!("{error:#}").contains("pooling allocator") {
+                fail(format!("{}: {:#}", Cause::Memory, error.root_cause()))
+            } else {
+                runtime(error)
+            }
+        })?;
         let version =
             contract::check(&sandbox.engine, &compiled).map_err(|why| fail(why.to_string()))?;
         let linked = sandbox

@@ -5,11 +5,11 @@ use wasmtime::ResourceLimiter;
 /// The memories of an instance together, in bytes.
 pub(super) const MEMORY_BYTES_MAX: usize = 32 << 20;
 /// The tables of an instance together, in elements: a large component has some thousand functions.
-const TABLE_ELEMENTS_MAX: usize = 20_000;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// Core instances: a component built with adapters has about ten.
-const INSTANCES_MAX: usize = 50;
-const TABLES_MAX: usize = 20;
-const MEMORIES_MAX: usize = 4;
+pub(super) const INSTANCES_MAX: u32 = 50;
+pub(super) const TABLES_MAX: u32 = 20;
+pub(super) const MEMORIES_MAX: u32 = 4;
 
 /// Counts what one instance takes, and refuses more.
 #[derive(Debug, Default)]
@@ -35,19 +35,19 @@ impl Limiter {
 struct Growth {
     current: usize,
     desired: usize,
-    /// What the component itself declared; growth beyond it fails without our doing.
+    /// What the component itself declared, or its place in the pool has.
     maximum: Option<usize>,
 }
 
 impl Growth {
     /// Adds the growth to `sum` unless that passes `max`. Returns whether it may happen.
     fn grant(&self, sum: &mut usize, max: usize, refused: &mut bool) -> bool {
-        if self.maximum.is_some_and(|maximum| self.desired > maximum) {
-            return false;
-        }
         let grown = sum.saturating_add(self.desired.saturating_sub(self.current));
         if grown > max {
             *refused = true;
+            return false;
+        }
+        if self.maximum.is_some_and(|maximum| self.desired > maximum) {
             return false;
         }
         *sum = grown;
@@ -89,14 +89,14 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 }

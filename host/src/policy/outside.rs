@@ -27,19 +27,25 @@ const RESOURCES_MAX: usize = 100;
 /// The state of one instance on the side of the host.
 pub(super) struct Outside {
     pub(super) limiter: Limiter,
-    wasi: WasiCtx,
-    table: ResourceTable,
-    stderr: MemoryOutputPipe,
+    /// Made when it is first reached for: most components never do, and it takes longer to make
+    /// than to ask them.
+    wasi: Option<Box<Wasi>>,
     journal: Option<Arc<Journal>>,
 }
 
-impl Outside {
-    /// Without a journal the instance is mute: it knows something that must not be printed.
-    pub(super) fn new(journal: Option<Arc<Journal>>) -> Self {
+/// The WASI world of one instance.
+struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+    stderr: MemoryOutputPipe,
+}
+
+impl Wasi {
+    fn new() -> Self {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let wasi = WasiCtx::builder()
+        let ctx = WasiCtx::builder()
             .stderr(stderr.clone())
             .allow_tcp(false)
             .allow_udp(false)
@@ -48,11 +54,16 @@ impl Outside {
             .insecure_random_seed(0)
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
+        Self { ctx, table, stderr }
+    }
+}
+
+impl Outside {
+    /// Without a journal the instance is mute: it knows something that must not be printed.
+    pub(super) fn new(journal: Option<Arc<Journal>>) -> Self {
         Self {
             limiter: Limiter::default(),
-            wasi,
-            table,
-            stderr,
+            wasi: None,
             journal,
         }
     }
@@ -60,27 +71,29 @@ impl Outside {
     /// What the instance printed, unless it is mute.
     pub(super) fn last_words(&self) -> Option<String> {
         self.journal.as_ref()?;
-        let bytes = self.stderr.contents();
+        let bytes = self.wasi.as_ref()?.stderr.contents();
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim();
         (!text.is_empty()).then(|| printable(text, STDERR_CHARS_MAX))
     }
 
+    fn wasi(&mut self) -> &mut Wasi {
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new()))
+    }
+
     fn table(&mut self) -> &mut ResourceTable {
-        &mut self.table
+        &mut self.wasi().table
     }
 
     fn random(&mut self) -> &mut WasiRandomCtx {
-        self.wasi.random()
+        self.wasi().ctx.random()
     }
 }
 
 impl WasiView for Outside {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        let Wasi { ctx, table, .. } = self.wasi();
+        WasiCtxView { ctx, table }
     }
 }
 

@@ -5,11 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Store};
+use wasmtime::{
+    Config, Enabled, Engine, OptLevel, PoolingAllocationConfig, RegallocAlgorithm, Store,
+};
 
 use super::contract::{Asked, Linked};
 use super::failure::Failure;
-use super::limiter::MEMORY_BYTES_MAX;
+use super::limiter::{
+    INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
+};
 use super::outside::{self, Outside};
 use crate::{Error, Result};
 
@@ -19,6 +23,15 @@ const STACK_BYTES_MAX: usize = 512 << 10;
 const TICK: Duration = Duration::from_millis(10);
 /// Handles to resources that one instance may hold.
 const HANDLES_MAX: usize = 1000;
+/// Calls at a time in this process; more of them wait. Each has its place in the pool.
+pub(super) const RUNNING_MAX: usize = 16;
+/// Between two memories: accesses are compared with the size of a memory, so that it is small.
+const GUARD_BYTES: u64 = 64 << 10;
+/// What of a memory or table stays with the pool for the next instance, in bytes: a default
+/// decision touches less.
+const RESIDENT_BYTES_MAX: usize = 256 << 10;
+/// Places whose memory stays with the pool.
+const WARM_MAX: u32 = 4;
 
 /// What one call may take.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +70,7 @@ pub(super) struct Sandbox {
     pub(super) linker: Linker<Outside>,
     running: Mutex<usize>,
     started: Condvar,
+    ended: Condvar,
 }
 
 impl Sandbox {
@@ -97,6 +111,8 @@ impl Sandbox {
             .max_wasm_stack(STACK_BYTES_MAX)
             .memory_reservation(u64::try_from(MEMORY_BYTES_MAX)?)
             .memory_reservation_for_growth(0)
+            .memory_guard_size(GUARD_BYTES)
+            .allocation_strategy(pool())
             .concurrency_support(false)
             .shared_memory(false)
             .wasm_memory64(false)
@@ -109,6 +125,7 @@ impl Sandbox {
             linker,
             running: Mutex::new(0),
             started: Condvar::new(),
+            ended: Condvar::new(),
         })
     }
 
@@ -152,7 +169,12 @@ impl Sandbox {
     }
 
     fn run(&self) -> Running<'_> {
-        let mut running = self.lock();
+        let running = self.lock();
+        let full = |running: &mut usize| *running == RUNNING_MAX;
+        let mut running = self
+            .ended
+            .wait_while(running, full)
+            .unwrap_or_else(PoisonError::into_inner);
         *running += 1;
         if *running == 1 {
             self.started.notify_one();
@@ -171,7 +193,31 @@ struct Running<'a>(&'a Sandbox);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         *self.0.lock() -= 1;
+        self.0.ended.notify_one();
     }
+}
+
+/// Instances come from a pool: to make one and throw it away takes longer than a decision.
+/// What an instance wrote is undone before its place is used again.
+fn pool() -> PoolingAllocationConfig {
+    let places = |each: u32| each.saturating_mul(RUNNING_MAX as u32);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(places(1))
+        .total_core_instances(places(INSTANCES_MAX))
+        .total_memories(places(MEMORIES_MAX))
+        .total_tables(places(TABLES_MAX))
+        .max_core_instances_per_component(INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .max_memory_size(MEMORY_BYTES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(RESIDENT_BYTES_MAX)
+        .table_keep_resident(RESIDENT_BYTES_MAX)
+        .max_unused_warm_slots(WARM_MAX)
+        .pagemap_scan(Enabled::Auto);
+    pool
 }
 
 /// The first tick may come at once, so that one more is needed to wait that long.

@@ -7,7 +7,7 @@ use lockkeeper_core::guard::holds::HoldsPause;
 
 use super::super::Policy;
 use super::super::failure::Cause;
-use super::super::sandbox::{Bounds, DECISION};
+use super::super::sandbox::{Bounds, DECISION, RUNNING_MAX};
 use super::super::strikes::STRIKES_MAX;
 use super::super::testing::{Guest, exports};
 use super::*;
@@ -113,6 +113,30 @@ fn fuel_alone_and_time_alone_end_an_endless_loop() {
     };
     let cause = what_stops_a_loop(little_time);
     assert!(matches!(cause, Cause::Deadline(_)), "{cause}");
+}
+
+#[test]
+fn more_calls_at_a_time_than_the_pool_has_places_wait_for_one() {
+    // It takes as much of its place as it may.
+    let body = "(drop (memory.grow (i32.const 400))) (loop (br 0)) (unreachable)";
+    let guest = Guest::default().item("(memory $more 64)");
+    let policy = guest.export("plan-sync", body).load().unwrap();
+    let bounds = Bounds {
+        deadline: Duration::from_millis(30),
+        ..DECISION
+    };
+    let ask = || {
+        let facts = sync_facts();
+        let (answer, _) = policy.decide(bounds, |asked, store| asked.plan_sync(store, &facts));
+        answer.unwrap_err().cause
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..3 * RUNNING_MAX).map(|_| scope.spawn(ask)).collect();
+        for thread in asked {
+            let cause = thread.join().unwrap();
+            assert!(matches!(cause, Cause::Deadline(_)), "{cause}");
+        }
+    });
 }
 
 #[test]
