@@ -62,8 +62,8 @@ pub use daemon::{
 };
 pub use engine::{
     Alert, ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
-    HeartbeatState, HeldPoint, Lockkeeper, LogHeld, METRICS, Metric, MetricKind, Reloaded, Status,
-    Synced, Verified,
+    HeartbeatState, HeldPoint, Lockkeeper, LogHeld, METRICS, Metric, MetricKind, Reloaded,
+    RestorePoint, RestoreWindow, Status, Synced, Verified,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalDatabase, LocalStatus};

@@ -180,6 +180,21 @@ pub fn plan(files: &[ReplicaFile], target: Target) -> Result<Plan, PlanError> {
     })
 }
 
+/// The oldest and the newest point that `files` restore, each as the file that ends there; `None`
+/// if they restore nothing. Not every transaction between is a point: merged files have one end
+/// each, and where files are missing there is none.
+#[must_use]
+pub fn window(files: &[ReplicaFile]) -> Option<(ReplicaFile, ReplicaFile)> {
+    let newest = match plan(files, Target::Latest) {
+        Err(PlanError::Gap { have, .. }) => plan(files, Target::Txid(have)),
+        planned => planned,
+    };
+    let newest = *newest.ok()?.files().last()?;
+    let starts = files.iter().filter(|file| file.is_start());
+    let oldest = starts.min_by_key(|file| (file.range().max(), file.created_ms))?;
+    Some((*oldest, newest))
+}
+
 /// Greatest end first; then the longest, the highest level, the oldest.
 pub(crate) fn preference(file: &ReplicaFile) -> impl Ord + use<> {
     let range = file.name.range();

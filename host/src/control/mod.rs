@@ -33,8 +33,9 @@ pub use policies::{DecidingReport, DecisionReport, InstallAnswer, PolicyIdentity
 pub(crate) use server::run;
 pub(crate) use socket::ControlSettings;
 pub use wire::{
-    AlertReport, DatabaseReport, Failure, HeldReport, Info, List, Listed, PolicyReport, Report,
-    SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer, VerifyRequest,
+    AlertReport, DatabaseReport, Failure, HeldReport, Info, List, Listed, PointReport,
+    PolicyReport, Report, RequestsReport, SyncAnswer, SyncRequest, TxidAnswer, VerifyAnswer,
+    VerifyRequest, WindowReport,
 };
 
 /// The longest a sync or a verification is waited for, in seconds, and how long unless it is said.

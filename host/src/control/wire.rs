@@ -9,8 +9,11 @@ use lockkeeper_ltx::Txid;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{DecidingReport, DecisionReport};
-use crate::engine::{Alert, DatabaseState, DatabaseStatus, HeldPoint, Status};
+use crate::engine::{
+    Alert, DatabaseState, DatabaseStatus, HeldPoint, RestorePoint, RestoreWindow, Status,
+};
 use crate::policy::PolicyStats;
+use crate::store::RequestCounts;
 
 /// The process that answers.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -96,6 +99,45 @@ pub struct HeldReport {
     pub reason: String,
 }
 
+/// What a replica restores.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct WindowReport {
+    /// The oldest point.
+    pub oldest: PointReport,
+    /// The newest point.
+    pub newest: PointReport,
+}
+
+/// A point that can be restored.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct PointReport {
+    /// The transaction that a restore leads to.
+    pub txid: String,
+    /// When it was sealed, as RFC 3339 writes times.
+    pub at: String,
+}
+
+/// Requests to a store by what they did.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct RequestsReport {
+    /// Objects and parts of objects written.
+    pub put: u64,
+    /// Objects and ranges of objects read.
+    pub get: u64,
+    /// Pages of listings.
+    pub list: u64,
+    /// Questions about one object.
+    pub head: u64,
+    /// Deletions, each of one object or of many.
+    pub delete: u64,
+    /// Anything else, such as tokens.
+    pub other: u64,
+}
+
 /// The state of one database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]
@@ -114,10 +156,19 @@ pub struct DatabaseReport {
     pub durable: Option<String>,
     /// The last transaction of the newest snapshot.
     pub snapshot: Option<String>,
+    /// How far back and how far on the replica restores, if that is known.
+    #[serde(default)]
+    pub restorable: Option<WindowReport>,
     /// When the replica last was known to have everything, as RFC 3339 writes times.
     pub last_sync_at: Option<String>,
     /// The age of the oldest commit that is not durable, in milliseconds.
     pub lag_ms: u64,
+    /// How many transactions are not durable; commits that are not sealed are one together.
+    #[serde(default)]
+    pub behind: u64,
+    /// How many requests were sent to the store of the replica since the start.
+    #[serde(default)]
+    pub requests: RequestsReport,
     /// The last transaction with which the replica was restored and found equal to the database.
     pub verified: Option<String>,
     /// When that was, as RFC 3339 writes times.
@@ -273,8 +324,11 @@ impl From<&DatabaseStatus> for DatabaseReport {
             spooled: status.spooled.map(hex),
             durable: status.durable.map(hex),
             snapshot: status.snapshot.map(hex),
+            restorable: status.restorable.map(WindowReport::from),
             last_sync_at: status.in_step_ms.map(time),
             lag_ms: u64::try_from(status.lag().as_millis()).unwrap_or(u64::MAX),
+            behind: status.behind(),
+            requests: status.requests.into(),
             verified: status.verified.map(|verified| hex(verified.txid)),
             verified_at: status.verified.map(|verified| time(unix_ms(verified.at))),
             verification_failed: status.verification_failed.clone(),
@@ -288,6 +342,32 @@ impl From<&DatabaseStatus> for DatabaseReport {
             write_lock_held_max_us: u64::try_from(status.write_lock_held_max.as_micros())
                 .unwrap_or(u64::MAX),
             decisions: status.decisions.iter().map(DecisionReport::from).collect(),
+        }
+    }
+}
+
+impl From<RestoreWindow> for WindowReport {
+    fn from(window: RestoreWindow) -> Self {
+        let point = |point: RestorePoint| PointReport {
+            txid: hex(point.txid),
+            at: time(unix_ms(point.at)),
+        };
+        Self {
+            oldest: point(window.oldest),
+            newest: point(window.newest),
+        }
+    }
+}
+
+impl From<RequestCounts> for RequestsReport {
+    fn from(counts: RequestCounts) -> Self {
+        Self {
+            put: counts.put,
+            get: counts.get,
+            list: counts.list,
+            head: counts.head,
+            delete: counts.delete,
+            other: counts.other,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockkeeper_core::inventory::ReplicaFile;
+use lockkeeper_core::restore;
 use lockkeeper_ltx::Level;
 
 /// The files of the replica. Whoever writes or deletes one records it here, so that the replica is
@@ -15,7 +16,12 @@ pub(super) struct Catalogue {
     recent: Vec<ReplicaFile>,
     /// Grows with each change.
     version: u64,
+    /// What can be restored, as of a version: an idle database is looked through once.
+    window: Option<(u64, Option<Window>)>,
 }
+
+/// The files that end at the oldest and at the newest point that can be restored.
+type Window = (ReplicaFile, ReplicaFile);
 
 impl Catalogue {
     /// The replica was listed.
@@ -64,6 +70,18 @@ impl Catalogue {
             .collect();
         snapshots.sort_by_key(|file| file.name);
         Some(snapshots)
+    }
+
+    /// The ends of what can be restored; `None` until the replica was listed, or if nothing can.
+    pub(super) fn window(&mut self) -> Option<Window> {
+        match self.window {
+            Some((version, window)) if version == self.version => window,
+            _ => {
+                let window = self.files().and_then(restore::window);
+                self.window = Some((self.version, window));
+                window
+            }
+        }
     }
 
     /// Another number after each change.

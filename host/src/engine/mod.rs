@@ -51,7 +51,7 @@ pub use self::meter::{METRICS, Metric, MetricKind};
 pub use self::reload::Reloaded;
 pub use self::status::{
     Alert, ConfigurationStatus, ControlState, DatabaseState, DatabaseStatus, DirectoryStatus,
-    HeartbeatState, HeldPoint, LogHeld, Status, Verified,
+    HeartbeatState, HeldPoint, LogHeld, RestorePoint, RestoreWindow, Status, Verified,
 };
 pub use self::sync::Synced;
 pub(crate) use self::sync::Until;

@@ -14,7 +14,7 @@ use super::conditions::{Conditions, Events, message_of_marks, message_of_state};
 use super::meter::Meter;
 use super::requests::Requests;
 use super::spending::Spending;
-use super::status::{DatabaseState, DatabaseStatus, HeldPoint, LogHeld, Verified};
+use super::status::{DatabaseState, DatabaseStatus, HeldPoint, LogHeld, RestoreWindow, Verified};
 use super::verification::Outcome;
 use super::waiting::Waiting;
 use crate::clock;
@@ -407,6 +407,7 @@ impl DatabaseShared {
 
     pub(crate) fn status(&self) -> DatabaseStatus {
         let state = self.state.borrow().clone();
+        let restorable = self.lock_catalogue().window().map(RestoreWindow::from);
         let marks = self.lock();
         DatabaseStatus {
             decisions: Vec::new(),
@@ -417,6 +418,7 @@ impl DatabaseShared {
             spooled: marks.spooled,
             durable: marks.durable,
             snapshot: marks.snapshot,
+            restorable,
             in_step_ms: marks.in_step_ms,
             write_lock_held_max: marks.write_lock_held_max,
             log_bytes: marks.log_bytes,
@@ -427,6 +429,7 @@ impl DatabaseShared {
             verified: marks.verified,
             verification_failed: marks.verification_failed.clone(),
             waiting_since: marks.waiting.since(),
+            unsealed: marks.waiting.is_unsealed(),
             head_missing: marks.head_missing,
             undone: marks.undone,
             lost: marks.lost,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use lockkeeper_core::guard::{alerts, holds};
+use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::policy as core;
 use lockkeeper_ltx::{Txid, TxidRange};
 
@@ -57,6 +58,9 @@ pub struct DatabaseStatus {
     pub durable: Option<Txid>,
     /// The last transaction of the newest snapshot.
     pub snapshot: Option<Txid>,
+    /// How far back and how far on the replica restores, as it was last listed and is known to have
+    /// changed since; `None` while that is not known, or if it restores nothing.
+    pub restorable: Option<RestoreWindow>,
     /// When the replica last was known to have everything that was sealed, in milliseconds since
     /// the Unix epoch; `None` if not since the start.
     pub in_step_ms: Option<i64>,
@@ -83,6 +87,9 @@ pub struct DatabaseStatus {
     pub verification_failed: Option<String>,
     /// Since when the oldest commit that is not durable waits, as far as it was noticed.
     pub waiting_since: Option<SystemTime>,
+    /// Whether commits were noticed that have no number yet: they get one together when they are
+    /// sealed.
+    pub unsealed: bool,
     /// The last transaction that was durable once, if neither the replica nor the local files had
     /// it when replication began. A file with every page took its place.
     pub head_missing: Option<Txid>,
@@ -96,6 +103,41 @@ pub struct DatabaseStatus {
     /// The last decisions about the database, oldest first; what is decided again and again takes
     /// one place.
     pub decisions: Vec<DecisionNote>,
+}
+
+/// What a replica restores. Not every transaction between is a point to restore to: files that were
+/// merged have one end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RestoreWindow {
+    /// The oldest point: the end of the oldest snapshot.
+    pub oldest: RestorePoint,
+    /// The newest point. It is behind `durable` while the replica has lost something.
+    pub newest: RestorePoint,
+}
+
+/// A point that can be restored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RestorePoint {
+    /// The transaction that a restore leads to.
+    pub txid: Txid,
+    /// When it was sealed, as the store remembers it. A restore to any time after this and before
+    /// the next point leads here.
+    pub at: SystemTime,
+}
+
+impl From<(ReplicaFile, ReplicaFile)> for RestoreWindow {
+    fn from((oldest, newest): (ReplicaFile, ReplicaFile)) -> Self {
+        let point = |file: ReplicaFile| RestorePoint {
+            txid: file.range().max(),
+            at: at(file.created_unix_ms()),
+        };
+        Self {
+            oldest: point(oldest),
+            newest: point(newest),
+        }
+    }
 }
 
 /// A proof that the replica restores to the database.
@@ -150,6 +192,27 @@ impl DatabaseStatus {
     #[must_use]
     pub fn lag(&self) -> Duration {
         age(self.waiting_since)
+    }
+
+    /// How many transactions are not durable: those that were sealed, and one more while there are
+    /// commits that are not. A transaction here is what has a number of its own: everything that
+    /// was committed between two seals.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn example(keeper: &lockkeeper::Lockkeeper) {
+    /// for database in keeper.status().databases {
+    ///     let (name, lag) = (database.path.display(), database.lag());
+    ///     println!("{name} is {} transactions and {lag:?} behind", database.behind());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        let number = |txid: Option<Txid>| txid.map_or(0, Txid::get);
+        let sealed = number(self.spooled).saturating_sub(number(self.durable));
+        sealed.saturating_add(u64::from(self.unsealed))
     }
 
     /// How long ago the replica was proven; `None` if it never was.

@@ -113,6 +113,60 @@ async fn what_was_committed_before_a_sync_is_in_the_replica_after_it() {
 }
 
 #[tokio::test]
+async fn what_can_be_restored_goes_from_the_oldest_snapshot_to_what_is_durable() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |_| {});
+    insert(&app);
+    keeper.sync().await.unwrap();
+    let first = keeper.snapshot(dir.path().join("app.db")).await.unwrap();
+    insert(&app);
+    keeper.sync().await.unwrap();
+    let status = keeper.status().databases.remove(0);
+    let window = status.restorable.unwrap();
+    assert!(Some(window.oldest.txid) <= first, "{window:?}");
+    assert_eq!(Some(window.newest.txid), status.durable);
+    assert!(window.oldest.txid < window.newest.txid, "{window:?}");
+    assert!(window.oldest.at <= window.newest.at, "{window:?}");
+    insert(&app);
+    keeper.sync().await.unwrap();
+    let status = keeper.status().databases.remove(0);
+    let then = status.restorable.unwrap();
+    assert_eq!(then.oldest, window.oldest);
+    assert_eq!(Some(then.newest.txid), status.durable);
+    assert!(then.newest.txid > window.newest.txid, "{then:?}");
+    keeper.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_is_behind_by_what_is_sealed_and_by_what_waits_for_that() {
+    let (dir, app) = fixture();
+    let keeper = start(dir.path(), |settings| {
+        settings.replica.sync_interval = Duration::from_secs(3600);
+    });
+    let status = || keeper.status().databases.remove(0);
+    insert(&app);
+    // None is made while the test looks.
+    keeper.snapshot(dir.path().join("app.db")).await.unwrap();
+    keeper.sync().await.unwrap();
+    assert_eq!(status().behind(), 0);
+    insert(&app);
+    while !status().unsealed {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(status().spooled, status().durable);
+    assert_eq!(status().behind(), 1);
+    let away = Away::take(dir.path());
+    let handle = keeper.fleet.members().remove(0);
+    handle.sync(Until::Spooled).await.unwrap();
+    assert!(!status().unsealed && status().spooled > status().durable);
+    assert_eq!(status().behind(), 1);
+    drop(away);
+    keeper.sync().await.unwrap();
+    assert_eq!(status().behind(), 0);
+    keeper.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_verification_that_the_policy_puts_off_is_made_when_it_is_overdue() {
     let (dir, app) = fixture();
     let settings = settings(dir.path(), |settings| {

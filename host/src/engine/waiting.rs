@@ -44,6 +44,11 @@ impl Waiting {
         }
     }
 
+    /// Whether a commit was noticed that is not sealed.
+    pub(super) fn is_unsealed(&self) -> bool {
+        self.unsealed.is_some()
+    }
+
     /// Since when the oldest waits, sealed or not.
     pub(super) fn since(&self) -> Option<SystemTime> {
         let sealed = self.sealed.front().map(|(_, since)| *since);
@@ -69,7 +74,9 @@ mod tests {
         waiting.noticed(at(1));
         waiting.noticed(at(2));
         assert_eq!(waiting.since(), Some(at(1)));
+        assert!(waiting.is_unsealed());
         waiting.sealed(txid(1), at(3));
+        assert!(!waiting.is_unsealed());
         waiting.noticed(at(4));
         waiting.sealed(txid(2), at(5));
         assert_eq!(waiting.since(), Some(at(1)));

@@ -44,6 +44,34 @@ fn the_newest_snapshot_is_followed_by_the_file_that_leads_furthest() {
     check(&all, Target::Txid(txid(5)), Ok(&[(9, 1, 5)]));
 }
 
+#[track_caller]
+fn check_window(specs: &[(u8, u64, u64)], expected: Option<[(u8, u64, u64); 2]>) {
+    let found = window(&files(specs)).map(|(oldest, newest)| vec![oldest, newest]);
+    assert_eq!(found, expected.map(|ends| files(&ends)));
+}
+
+#[test]
+fn the_window_goes_from_the_oldest_start_to_the_end_of_what_is_reached() {
+    check_window(&[], None);
+    check_window(&[(0, 2, 2)], None);
+    check_window(&[(0, 1, 1)], Some([(0, 1, 1), (0, 1, 1)]));
+    let all = [(9, 1, 7), (9, 1, 4), (1, 5, 8), (0, 9, 9)];
+    check_window(&all, Some([(9, 1, 4), (0, 9, 9)]));
+    // What comes after a hole is not reached.
+    let hole = [(9, 1, 4), (0, 5, 5), (0, 7, 7)];
+    check_window(&hole, Some([(9, 1, 4), (0, 5, 5)]));
+}
+
+#[test]
+fn both_ends_of_the_window_are_restored() {
+    let all = files(&[(9, 1, 7), (9, 1, 4), (1, 5, 8), (0, 10, 10)]);
+    let (oldest, newest) = window(&all).unwrap();
+    for end in [oldest, newest] {
+        let planned = plan(&all, Target::Txid(end.range().max())).unwrap();
+        assert_eq!(planned.files().last(), Some(&end));
+    }
+}
+
 #[test]
 fn a_file_from_the_first_transaction_is_a_start_at_any_level() {
     check(
