@@ -3,12 +3,14 @@
 use anyhow::Result;
 use lockkeeper::config::{KeyFile, KeyFileCheck};
 use lockkeeper::policy::StoredPolicies;
+use lockkeeper::policy::trace::TraceSettings;
 use lockkeeper::{Daemons, Lockkeeper, Replication, Signals};
 
 use crate::args::Options;
 use crate::guestbook::GuestBook;
 use crate::listen::listen;
 use crate::logging;
+use crate::observe::{Live, Observer};
 use crate::replication;
 use crate::settings::Settings;
 use crate::web::Web;
@@ -31,15 +33,19 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let listener = listen(address).await?;
 
     let policies = StoredPolicies::new(&options.dbpath, identities()?);
-    let builder = Lockkeeper::builder()
+    let mut builder = Lockkeeper::builder()
         .config_store(&options.dbpath, identities()?)
         .stored_policies(policies);
+    if let Some(folder) = &options.trace {
+        builder = builder.trace(TraceSettings::new(folder));
+    }
     let configuration = builder.read()?;
     if let Err(error) = configuration.replica_of(&options.dbpath) {
         tracing::warn!("what this application writes is not replicated: {error}");
     }
     let replication = Replication::new(builder);
     let asked = replication::Replication::new(replication.handle());
+    let live = Live::new(asked.clone());
     let web = Web::new(
         &options,
         identities()?,
@@ -47,10 +53,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         listener,
         guest_book.clone(),
         asked,
+        live.clone(),
     );
     let timeout = web.shutdown_timeout();
     Daemons::new()
         .with(replication)
+        .with(Observer::new(live))
         .with(web)
         .stop_within(timeout)
         .run(signals)

@@ -8,12 +8,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 /// The names of the flags.
-const FLAGS: [&str; 4] = ["age-key", "agekey", "dbpath", "addr"];
+const FLAGS: [&str; 5] = ["age-key", "agekey", "dbpath", "addr", "trace"];
 
 /// A guest book whose database is replicated while it runs.
 #[derive(Parser)]
 #[command(name = "myapp", version)]
-#[command(override_usage = "myapp -age-key FILE -dbpath FILE [-addr ADDRESS]")]
+#[command(override_usage = "myapp -age-key FILE -dbpath FILE [-addr ADDRESS] [-trace FOLDER]")]
 struct Flags {
     /// The age key that opens the configuration [env: LOCKKEEPER_AGE_KEY, RIPC_AGE_KEY_PATH]
     #[arg(long, alias = "agekey", value_name = "FILE")]
@@ -24,6 +24,9 @@ struct Flags {
     /// Where to listen, as HOST:PORT or :PORT [default: server.addr of the scope `application`]
     #[arg(long, value_name = "ADDRESS")]
     addr: Option<String>,
+    /// Record what is decided about the replication in this folder, for `lockkeeper policy replay`
+    #[arg(long, value_name = "FOLDER")]
+    trace: Option<PathBuf>,
 }
 
 /// What the user asked for.
@@ -31,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) age_key: PathBuf,
     pub(crate) dbpath: PathBuf,
     pub(crate) addr: Option<String>,
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Options {
@@ -51,6 +55,7 @@ impl Options {
             age_key: age_key.ok_or_else(|| missing("-age-key"))?,
             dbpath: dbpath.ok_or_else(|| missing("-dbpath"))?,
             addr: flags.addr,
+            trace: flags.trace,
         })
     }
 }

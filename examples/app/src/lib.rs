@@ -2,13 +2,14 @@
 //!
 //! It shows how an application embeds lockkeeper: `app` has the parts that start and stop together,
 //! `guestbook` the connection and its settings, `replication` what the pages ask of the
-//! library. The rest is an ordinary web server.
+//! library, `observe` the page on how the replication is doing. The rest is an ordinary web server.
 
 mod app;
 mod args;
 mod guestbook;
 mod listen;
 mod logging;
+mod observe;
 mod page;
 mod replication;
 mod server;

@@ -42,10 +42,25 @@ fn refused(address: &str, error: &io::Error) -> anyhow::Error {
         ),
         ErrorKind::PermissionDenied => anyhow!(
             "cannot listen on {address}: permission denied: ports below 1024 need a capability; \
-             grant it with `sudo setcap cap_net_bind_service=+ep ./myapp`, or give another port \
-             with -addr"
+             grant it with `sudo setcap cap_net_bind_service=+ep {}`, or give another port with \
+             -addr",
+            program()
         ),
         _ => anyhow!("cannot listen on {address}: {error}"),
+    }
+}
+
+/// The file of this program, as a shell takes it.
+fn program() -> String {
+    let Ok(path) = std::env::current_exe() else {
+        return "./myapp".to_owned();
+    };
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
     }
 }
 
@@ -73,9 +88,11 @@ mod tests {
     #[test]
     fn a_privileged_port_comes_with_the_command_that_allows_it() {
         let error = refused(":80", &io::Error::from(ErrorKind::PermissionDenied)).to_string();
-        assert!(
-            error.contains("setcap cap_net_bind_service=+ep ./myapp"),
-            "{error}"
+        let program = std::env::current_exe().unwrap();
+        let command = format!(
+            "`sudo setcap cap_net_bind_service=+ep {}`",
+            program.display()
         );
+        assert!(error.contains(&command), "{error}");
     }
 }

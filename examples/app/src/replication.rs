@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lockkeeper::{DatabaseState, DatabaseStatus, ReplicationHandle};
+use lockkeeper::{DatabaseState, DatabaseStatus, ReplicationHandle, Status};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -36,18 +36,22 @@ impl Replication {
         Self(handle)
     }
 
+    /// Everything; `None` before replication was started and after it was stopped.
+    pub(crate) fn status(&self) -> Option<Status> {
+        self.0.get().map(|keeper| keeper.status())
+    }
+
     /// How far each database is; empty before replication was started and after it was stopped.
     pub(crate) fn databases(&self) -> Vec<Database> {
-        let keeper = self.0.get();
-        let databases = keeper.map(|keeper| keeper.status().databases);
+        let databases = self.status().map(|status| status.databases);
         let databases = databases.unwrap_or_default();
         databases.into_iter().map(Database::from).collect()
     }
 
     /// What keeps commits from being safe; empty if all is well.
     pub(crate) fn problems(&self) -> Vec<String> {
-        match self.0.get() {
-            Some(keeper) => keeper.status().problems(),
+        match self.status() {
+            Some(status) => status.problems(),
             None => vec!["replication was stopped".to_owned()],
         }
     }
@@ -79,9 +83,14 @@ impl From<DatabaseStatus> for Database {
     fn from(status: DatabaseStatus) -> Self {
         let (state, error) = match status.state {
             DatabaseState::Starting => ("starting", None),
+            DatabaseState::Absent => ("absent", Some("there is no such file".to_owned())),
             DatabaseState::Replicating => ("replicating", None),
             DatabaseState::ReplicaFailing(error) => ("replica-failing", Some(error)),
             DatabaseState::Failing(error) => ("failing", Some(error)),
+            DatabaseState::Fenced { owner, .. } => {
+                let error = format!("another writer has the replica: {owner}");
+                ("fenced", Some(error))
+            }
             DatabaseState::Stopped => ("stopped", None),
             _ => ("unknown", None),
         };

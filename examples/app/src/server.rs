@@ -12,10 +12,12 @@ use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::guestbook::GuestBook;
+use crate::observe::{self, Live};
 use crate::page::{Draft, Page};
 use crate::replication::Replication;
 
@@ -36,7 +38,18 @@ struct App {
 }
 
 /// Everything the application answers.
-pub(crate) fn router(guest_book: GuestBook, replication: Replication) -> Router {
+///
+/// What has no end of its own ends when `closing` is true.
+pub(crate) fn router(
+    guest_book: GuestBook,
+    replication: Replication,
+    live: Live,
+    closing: watch::Receiver<bool>,
+) -> Router {
+    let app = App {
+        guest_book,
+        replication,
+    };
     Router::new()
         .route("/", get(show))
         .route("/entries", post(sign))
@@ -45,13 +58,13 @@ pub(crate) fn router(guest_book: GuestBook, replication: Replication) -> Router 
         .route("/healthz", get(health))
         .route("/api/list-endpoints", get(list_endpoints))
         .route("/api/sync", post(sync))
+        .with_state(app)
+        .merge(observe::pages(live.clone()))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(in_time))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
-        .with_state(App {
-            guest_book,
-            replication,
-        })
+        // Below the layers, which are for those above.
+        .merge(observe::events(live, closing))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -135,6 +148,9 @@ async fn list_endpoints() -> Json<serde_json::Value> {
             "sign": "POST /entries",
             "health": "GET /healthz",
             "list_endpoints": "GET /api/list-endpoints",
+            "replication": "GET /replication",
+            "replication_as_json": "GET /api/replication",
+            "replication_events": "GET /api/replication/events",
             "sync": "POST /api/sync",
         } },
     }))
@@ -162,7 +178,7 @@ async fn sync(State(app): State<App>) -> Response {
 }
 
 /// Goes to the log in full, and to the visitor in a few words.
-struct Failure(anyhow::Error);
+pub(crate) struct Failure(anyhow::Error);
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::Router;
 use lockkeeper::config::Identities;
 use lockkeeper::{Daemon, DaemonError, DaemonResult, StopOrder};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::args::Options;
 use crate::guestbook::GuestBook;
 use crate::listen::listen;
+use crate::observe::Live;
 use crate::replication::Replication;
 use crate::server;
 use crate::settings::Settings;
@@ -32,6 +34,7 @@ pub(crate) struct Web {
     listener: Option<TcpListener>,
     guest_book: GuestBook,
     replication: Replication,
+    live: Live,
     serving: Option<Serving>,
 }
 
@@ -43,6 +46,7 @@ impl Web {
         listener: TcpListener,
         guest_book: GuestBook,
         replication: Replication,
+        live: Live,
     ) -> Self {
         Self {
             dbpath: options.dbpath.clone(),
@@ -52,6 +56,7 @@ impl Web {
             listener: Some(listener),
             guest_book,
             replication,
+            live,
             serving: None,
         }
     }
@@ -64,7 +69,10 @@ impl Web {
 
     fn serve(&mut self, listener: TcpListener) -> std::io::Result<Option<Serving>> {
         let guest_book = self.guest_book.clone();
-        let serving = Serving::begin(listener, guest_book, self.replication.clone())?;
+        let (replication, live) = (self.replication.clone(), self.live.clone());
+        let serving = Serving::begin(listener, |closing| {
+            server::router(guest_book, replication, live, closing)
+        })?;
         Ok(self.serving.replace(serving))
     }
 }
@@ -120,31 +128,31 @@ impl Daemon for Web {
 /// Requests at one address.
 struct Serving {
     task: JoinHandle<std::io::Result<()>>,
-    stop: oneshot::Sender<()>,
+    /// True from then on that it has to end.
+    closing: watch::Sender<bool>,
 }
 
 impl Serving {
     /// Begins to accept, and says where.
     fn begin(
         listener: TcpListener,
-        guest_book: GuestBook,
-        replication: Replication,
+        router: impl FnOnce(watch::Receiver<bool>) -> Router,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let serve = axum::serve(listener, server::router(guest_book, replication))
-            .with_graceful_shutdown(async {
-                // A sender that was dropped asks for the same.
-                let _ = stopped.await;
-            });
+        let (closing, mut is_closing) = watch::channel(false);
+        let router = router(is_closing.clone());
+        let serve = axum::serve(listener, router).with_graceful_shutdown(async move {
+            // A sender that was dropped asks for the same.
+            let _ = is_closing.wait_for(|closing| *closing).await;
+        });
         let task = tokio::spawn(async { serve.await });
         tracing::info!("listening on http://{address}");
-        Ok(Self { task, stop })
+        Ok(Self { task, closing })
     }
 
     /// Accepts nobody more, and lets those finish who have begun.
     async fn end(mut self, deadline: Duration) {
-        let _ = self.stop.send(());
+        self.closing.send_replace(true);
         match timeout(deadline, &mut self.task).await {
             Ok(Ok(Ok(()))) => {}
             Ok(ended) => tracing::error!(?ended, "the web server died"),
@@ -165,13 +173,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_get_the_time_they_take_and_no_more_than_there_is() {
         for (takes, expected) in [(3, 3), (60, 5)] {
-            let (stop, _stopped) = oneshot::channel();
+            let closing = watch::Sender::new(false);
             let task = tokio::spawn(async move {
                 sleep(Duration::from_secs(takes)).await;
                 Ok(())
             });
             let began = Instant::now();
-            Serving { task, stop }.end(Duration::from_secs(5)).await;
+            Serving { task, closing }.end(Duration::from_secs(5)).await;
             assert_eq!(began.elapsed().as_secs(), expected);
         }
     }

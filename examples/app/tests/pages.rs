@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Folder, Running};
+use support::{EVENTS, Folder, Running};
 
 #[track_caller]
 fn position(page: &str, text: &str) -> usize {
@@ -67,6 +67,11 @@ fn every_listed_endpoint_answers() {
     let endpoints = list["data"]["endpoints"].as_object().unwrap();
     assert_eq!(endpoints["list_endpoints"], "GET /api/list-endpoints");
     for (name, endpoint) in endpoints {
+        if endpoint == &format!("GET {EVENTS}") {
+            // It has no end.
+            assert!(app.listen().expect("an answer").next().is_some());
+            continue;
+        }
         let answer = match endpoint.as_str().unwrap().split_once(' ').unwrap() {
             ("GET", path) => app.get(path),
             ("POST", path) => app.post(path, &[("name", "Ada"), ("message", "hello")]),

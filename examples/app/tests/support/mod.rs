@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +16,7 @@ use lockkeeper::store::Replica;
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use ureq::BodyReader;
 
 /// The configuration of the README, which sends by itself only after an hour.
 pub(crate) const LITESTREAM_YML: &str = "\
@@ -26,14 +27,18 @@ dbs:
         path: ./litestream-replicas
         sync-interval: 1h
 ";
+/// The application.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_myapp");
 pub(crate) const FLAGS: &str = "-age-key age_key.txt -dbpath app.db -addr 127.0.0.1:0";
+
+pub(crate) const EVENTS: &str = "/api/replication/events";
 
 /// The body of a request that takes its time.
 pub(crate) const LATE: &str = "name=Ada&message=late";
 
 const LISTENING: &str = "listening on ";
 /// A wait that only ends a test that would otherwise hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Lines of the log that may wait for a test to read them.
 const LINES_MAX: usize = 10_000;
 
@@ -87,7 +92,12 @@ impl Folder {
 
     /// Starts the application and waits until it listens.
     pub(crate) fn start(&self) -> Running {
-        let mut running = self.spawn(FLAGS);
+        self.start_with("")
+    }
+
+    /// The same, with more flags.
+    pub(crate) fn start_with(&self, flags: &str) -> Running {
+        let mut running = self.spawn(&format!("{FLAGS} {flags}"));
         running.moved();
         running
     }
@@ -101,8 +111,14 @@ impl Folder {
     }
 
     fn spawn(&self, flags: &str) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_myapp"))
-            .args(flags.split_whitespace())
+        let mut command = Command::new(PROGRAM);
+        command.args(flags.split_whitespace());
+        self.run(command)
+    }
+
+    /// Starts the application by a command that becomes it.
+    pub(crate) fn run(&self, mut command: Command) -> Running {
+        let mut child = command
             .current_dir(self.dir.path())
             .env_clear()
             .stdout(File::create(self.path("stdout")).expect("a file"))
@@ -180,6 +196,27 @@ impl Running {
         answer(request.call().expect("an answer"))
     }
 
+    /// The policy of content that comes with a page.
+    pub(crate) fn content_policy(&self, path: &str) -> String {
+        let request = agent().get(format!("{}{path}", self.url));
+        let response = request.call().expect("an answer");
+        let policy = response.headers().get("content-security-policy");
+        policy.expect("a policy").to_str().expect("text").to_owned()
+    }
+
+    /// Begins to listen to the events of the page on the replication.
+    pub(crate) fn listen(&self) -> Result<Events, Answer> {
+        let request = agent().get(format!("{}{EVENTS}", self.url));
+        let response = request.call().expect("an answer");
+        if response.status() == 200 {
+            let (head, body) = response.into_parts();
+            assert_eq!(head.headers["content-type"], "text/event-stream");
+            Ok(Events(BufReader::new(body.into_reader()).lines()))
+        } else {
+            Err(answer(response))
+        }
+    }
+
     pub(crate) fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         let request = agent().post(format!("{}{path}", self.url));
         answer(request.send_form(form.iter().copied()).expect("an answer"))
@@ -254,6 +291,23 @@ impl Drop for Running {
         // It has ended already if all went well.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a page hears.
+pub(crate) struct Events(Lines<BufReader<BodyReader<'static>>>);
+
+impl Iterator for Events {
+    type Item = serde_json::Value;
+
+    /// `None` when the application has ended the answer in order.
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let line = self.0.next()?.expect("a line");
+            if let Some(data) = line.strip_prefix("data: ") {
+                return Some(serde_json::from_str(data).expect("JSON"));
+            }
+        }
     }
 }
 
