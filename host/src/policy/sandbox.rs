@@ -108,6 +108,8 @@ impl Sandbox {
             .consume_fuel(true)
             .epoch_interruption(true)
             .wasm_backtrace_max_frames(None)
+            .generate_address_map(false)
+            .native_unwind_info(false)
             .max_wasm_stack(STACK_BYTES_MAX)
             .memory_reservation(u64::try_from(MEMORY_BYTES_MAX)?)
             .memory_reservation_for_growth(0)
