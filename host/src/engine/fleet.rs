@@ -21,7 +21,7 @@ use super::status::{
 use super::watch::LogWatcher;
 use crate::policy::Policy;
 use crate::settings::DatabaseSettings;
-use crate::{ErrorKind, Result, paths};
+use crate::{Error, ErrorKind, Result, paths};
 
 /// Snapshots and merges at a time. Each holds a thread that waits for its store, so there must be
 /// fewer of them than threads; a snapshot also holds back the checkpoints of its database.
@@ -83,6 +83,26 @@ impl Handle {
     pub(super) async fn abort(&self) {
         self.task.abort();
         self.has_ended().await;
+    }
+
+    /// What `work` waits for, as long as somebody is there to do it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`; `Unavailable` once the task of the database has ended.
+    pub(crate) async fn while_running<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            // What was done before the end is done.
+            biased;
+            done = work => done,
+            () = self.has_ended() => Err(Error::unavailable(format!(
+                "the replication of {} has ended",
+                self.path.display()
+            ))),
+        }
     }
 
     async fn has_ended(&self) {
@@ -329,6 +349,11 @@ async fn watched(
         tracing::error!(database = %shared.path().display(), "{why}");
         shared.set_state(DatabaseState::Failing(why.into()));
     }
+}
+
+/// There is nobody left who could answer.
+pub(super) fn stopped<T>(_: T) -> Error {
+    Error::unavailable("replication has stopped")
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -46,6 +46,7 @@ use tokio::sync::{Mutex, oneshot, watch as signal};
 
 use self::applied::Applied;
 pub(crate) use self::directory::find_in_directory;
+use self::fleet::stopped;
 pub(crate) use self::fleet::{Common, Fleet, Handle};
 pub use self::meter::{METRICS, Metric, MetricKind};
 pub use self::reload::Reloaded;
@@ -202,15 +203,17 @@ impl Lockkeeper {
         let handle = self.find(database.as_ref())?;
         let shared = Arc::clone(&handle.shared);
         let mut sent = shared.subscribe_snapshot();
-        let synced = handle.sync(Until::Durable).await?;
+        let synced = handle.clone().sync(Until::Durable).await?;
         let newest = shared.read(|marks| marks.snapshot);
         if newest >= synced.spooled {
             return Ok(newest);
         }
         shared.demand(|marks| marks.snapshot_asked = true);
-        let reached = sent.wait_for(|snapshot| *snapshot >= synced.spooled).await;
-        let stopped = |_| Error::unavailable("replication has stopped");
-        reached.map(|snapshot| *snapshot).map_err(stopped)
+        let sent = async {
+            let reached = sent.wait_for(|snapshot| *snapshot >= synced.spooled).await;
+            reached.map(|snapshot| *snapshot).map_err(stopped)
+        };
+        handle.while_running(sent).await
     }
 
     /// Merges and deletes in the replica of one database what is due now, and returns how many
@@ -227,8 +230,8 @@ impl Lockkeeper {
     pub async fn enforce_retention(&self, database: impl AsRef<Path>) -> Result<usize> {
         let handle = self.find(database.as_ref())?;
         let mut ended = handle.shared.ask_for_upkeep();
-        let stopped = |_| Error::unavailable("replication has stopped");
-        ended.changed().await.map_err(stopped)?;
+        let pass = async { ended.changed().await.map_err(stopped) };
+        handle.while_running(pass).await?;
         let deleted = *ended.borrow_and_update();
         deleted.ok_or_else(|| {
             Error::unavailable(format!("{} did not answer", handle.shared.status().replica))

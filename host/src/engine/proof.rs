@@ -1,10 +1,8 @@
 //! Waiting for the proof that a replica restores to its database.
 
-use std::sync::Arc;
-
-use super::fleet::Handle;
+use super::fleet::{Handle, stopped};
 use super::status::Verified;
-use super::sync::Until;
+use super::sync::{Synced, Until};
 use super::verification::Outcome;
 use crate::{Error, Result};
 
@@ -16,13 +14,15 @@ impl Handle {
     /// `Corrupt` if the replica does not restore to the database; `Unavailable` if that could not
     /// be found out; as [`Handle::sync`] otherwise.
     pub(crate) async fn verify(self) -> Result<Verified> {
-        let shared = Arc::clone(&self.shared);
-        let path = self.path.clone();
-        let synced = self.sync(Until::Durable).await?;
-        let mut outcomes = shared.ask_for_verification();
+        let synced = self.clone().sync(Until::Durable).await?;
+        self.while_running(self.prove(synced)).await
+    }
+
+    async fn prove(&self, synced: Synced) -> Result<Verified> {
+        let mut outcomes = self.shared.ask_for_verification();
+        let path = &self.path;
         loop {
-            let ended = || Error::unavailable("replication has stopped");
-            outcomes.changed().await.map_err(|_| ended())?;
+            outcomes.changed().await.map_err(stopped)?;
             let outcome = outcomes.borrow_and_update().clone();
             match outcome {
                 // One that was under way may have begun before the last commits.

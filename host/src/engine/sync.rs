@@ -4,7 +4,7 @@ use lockkeeper_ltx::Txid;
 use tokio::sync::oneshot;
 
 use super::database::Command;
-use super::fleet::Handle;
+use super::fleet::{Handle, stopped};
 use crate::{Error, ErrorKind, Result};
 
 /// What is waited for.
@@ -48,25 +48,24 @@ impl Handle {
             Ok(why) = fenced.wait_for(Option::is_some) => {
                 Err(Error::new(ErrorKind::Fenced, why.clone().unwrap_or_default()))
             }
-            synced = self.seal_and_wait(until) => synced,
+            synced = self.while_running(self.seal_and_wait(until)) => synced,
         }
     }
 
     async fn seal_and_wait(&self, until: Until) -> Result<Synced> {
-        let stopped = || Error::unavailable("replication has stopped");
         let mut durable = self.shared.subscribe_durable();
         let before = self.shared.read(|marks| marks.spooled);
         loop {
             let run = durable.borrow_and_update().run;
             let (reply, answer) = oneshot::channel();
             let sent = self.commands.send(Command::Sync(reply)).await;
-            sent.map_err(|_| stopped())?;
+            sent.map_err(stopped)?;
             // Without an answer the database was about to be opened: it is asked again.
             let Ok(spooled) = answer.await else { continue };
             let spooled = spooled?;
             let reached = durable
                 .wait_for(|it| until == Until::Spooled || it.run != run || it.txid >= spooled);
-            let known = *reached.await.map_err(|_| stopped())?;
+            let known = *reached.await.map_err(stopped)?;
             // A run that began meanwhile may have numbered the transactions anew.
             if known.run == run {
                 return Ok(Synced {
@@ -84,6 +83,9 @@ mod tests {
     use rusqlite::Connection;
 
     use crate::{ErrorKind, Lockkeeper};
+
+    /// Far longer than anything takes.
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_sync_of_one_database_waits_for_no_other_and_knows_it_by_every_name() {
@@ -106,5 +108,42 @@ mod tests {
         }
         let error = keeper.sync_database(path("other.db")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    #[tokio::test]
+    async fn who_waits_is_told_when_nobody_is_left_to_do_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("file"), "in the way").unwrap();
+        for name in ["app.db", "blocked.db"] {
+            let app = Connection::open(path(name)).unwrap();
+            app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (x)")
+                .unwrap();
+        }
+        let one = "dbs:\n  - {path: app.db, replica: {path: replica}}\n";
+        let both = format!("{one}  - {{path: blocked.db, replica: {{path: file/replica}}}}\n");
+        let builder = |config: &str| Lockkeeper::builder().config(config).base_dir(dir.path());
+        let keeper = builder(&both).start().await.unwrap();
+        let blocked = path("blocked.db");
+        let without = builder(one);
+        let wait = async {
+            tokio::join!(
+                keeper.sync_database(&blocked),
+                keeper.snapshot(&blocked),
+                keeper.enforce_retention(&blocked),
+                keeper.verify(&blocked),
+                keeper.reload(&without),
+            )
+        };
+        let told = tokio::time::timeout(PATIENCE, wait).await;
+        let (synced, snapshot, pass, proof, reloaded) = told.expect("nobody waits for ever");
+        reloaded.unwrap();
+        for error in [
+            synced.unwrap_err(),
+            snapshot.unwrap_err(),
+            pass.unwrap_err(),
+            proof.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        }
     }
 }
