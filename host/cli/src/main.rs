@@ -1,5 +1,7 @@
 //! The lockkeeper command line: data on stdout, status on stderr, exit code 0 or 1.
 
+#![deny(clippy::print_stdout)]
+
 mod args;
 mod commands;
 mod control;
@@ -34,11 +36,18 @@ fn main() -> ExitCode {
     };
     match command.run(&cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the answer has gone, as with `| head`: there is nobody to tell.
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             report(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// A closed stderr must not turn an error into a panic.

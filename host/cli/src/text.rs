@@ -1,5 +1,6 @@
 //! Lists of files, for people and for programs.
 
+use std::fmt;
 use std::io::{Write, stdout};
 
 use anyhow::Result;
@@ -72,6 +73,15 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// A line on stdout.
+///
+/// # Errors
+///
+/// If nobody reads it any more, as with `| head`; `println!` would panic.
+pub(crate) fn say(line: fmt::Arguments<'_>) -> Result<()> {
+    Ok(writeln!(stdout(), "{line}")?)
 }
 
 /// Prints a value as JSON, indented.

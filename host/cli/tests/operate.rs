@@ -471,3 +471,30 @@ fn a_single_run_takes_a_snapshot_and_enforces_retention_when_it_is_told_to() {
         "-once",
     );
 }
+
+#[test]
+fn an_answer_that_nobody_reads_ends_without_a_word() {
+    let dir = fixture();
+    ok(dir.path(), "replicate -once -config litestream.yml");
+    let lines = [
+        "ltx -config litestream.yml app.db",
+        "status -config litestream.yml",
+        "databases -config litestream.yml",
+        "policy inspect",
+        "policy inspect -json",
+        "policy new mine",
+        "version",
+    ];
+    for line in lines {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = support::command(dir.path(), line)
+            .stdout(writer)
+            .output()
+            .expect("run");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{line}: {stderr}");
+        assert!(!stderr.contains("Error"), "{line}: {stderr}");
+        assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
+    }
+}

@@ -78,11 +78,11 @@ impl Status {
         }
         table.write(&mut stdout().lock())?;
         if let Some(report) = &report {
-            deciding::show(report);
+            deciding::show(report)?;
         }
         if self.decisions {
-            let databases = all.iter().filter_map(|known| known.running.as_ref());
-            databases.for_each(deciding::list);
+            let mut databases = all.iter().filter_map(|known| known.running.as_ref());
+            databases.try_for_each(deciding::list)?;
         }
         for known in &all {
             if let Some(why) = known.trouble() {

@@ -17,13 +17,19 @@ pub(crate) const SAVE: &str =
     "-age-key age_key.txt -dbpath app.db config save -scope litestream litestream.yml";
 pub(crate) const DUMP: &str = "-agekey=age_key.txt --dbpath app.db dump -scope litestream";
 
-pub(crate) fn run(dir: &Path, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lockkeeper"))
+/// The command line in this folder, with nothing of the environment.
+pub(crate) fn command(dir: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockkeeper"));
+    command
         .args(line.split_whitespace())
         .current_dir(dir)
-        .env_clear()
-        .output()
-        .expect("lockkeeper starts")
+        .env_clear();
+    command
+}
+
+pub(crate) fn run(dir: &Path, line: &str) -> Output {
+    let output = command(dir, line).output();
+    output.expect("lockkeeper starts")
 }
 
 #[track_caller]

@@ -51,7 +51,7 @@ impl Bench {
             let rows: Value = rows.iter().map(Row::json).collect();
             return text::print_json(&json!({"compile_us": micros(compile), "decisions": rows}));
         }
-        println!("compiled in {} ms", compile.as_millis());
+        text::say(format_args!("compiled in {} ms", compile.as_millis()))?;
         let mut table = Table::new(&["question", "p50 µs", "p99 µs", "fuel", "memory"]);
         for row in &rows {
             table.row(vec![

@@ -31,12 +31,12 @@ impl Check {
                 "tested": tested,
             }));
         }
-        println!(
+        text::say(format_args!(
             "{} {} can be installed: it answered {tested} questions\nsha256 {}",
             component.name(),
             component.version(),
             component.digest()
-        );
+        ))?;
         Ok(())
     }
 }

@@ -109,7 +109,10 @@ impl Rollback {
         if self.json {
             return text::print_json(&deciding);
         }
-        println!("now decides {}", named(deciding.component.as_ref()));
+        text::say(format_args!(
+            "now decides {}",
+            named(deciding.component.as_ref())
+        ))?;
         Ok(())
     }
 }
@@ -132,8 +135,11 @@ fn show(answer: Option<&InstallAnswer>, as_json: bool) -> Result<()> {
     if as_json {
         return text::print_json(answer);
     }
-    println!("now decides {}", named(answer.component.as_ref()));
-    println!(
+    text::say(format_args!(
+        "now decides {}",
+        named(answer.component.as_ref())
+    ))?;
+    text::say(format_args!(
         "it answered {} questions, and {} decisions beside {}: {} of them differently, {} changed \
          by the guard",
         answer.tested,
@@ -141,7 +147,7 @@ fn show(answer: Option<&InstallAnswer>, as_json: bool) -> Result<()> {
         named(answer.previous.as_ref()),
         answer.differed,
         answer.clamped
-    );
+    ))?;
     Ok(())
 }
 

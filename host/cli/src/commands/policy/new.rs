@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::text;
+
 /// The files of a new project, by their path in it.
 const FILES: &[(&str, &str)] = &[
     (
@@ -71,10 +73,10 @@ impl New {
             let text = text.replace(LIBRARY, &self.name.replace('-', "_"));
             fs::write(&path, text).with_context(what)?;
         }
-        println!(
+        text::say(format_args!(
             "Wrote {}; its README.md says how to go on",
             folder.display()
-        );
+        ))?;
         Ok(())
     }
 }

@@ -70,7 +70,7 @@ impl Replay {
         if self.json {
             text::print_json(&compared)?;
         } else {
-            show(&database, &compared);
+            show(&database, &compared)?;
         }
         let reports = [
             (&against, situation.with(&against)?),
@@ -121,19 +121,22 @@ fn compare(
     compared
 }
 
-fn show(database: &str, compared: &Compared) {
-    println!("{} decisions about {database}", compared.decisions);
+fn show(database: &str, compared: &Compared) -> Result<()> {
+    text::say(format_args!(
+        "{} decisions about {database}",
+        compared.decisions
+    ))?;
     if compared.own > 0 {
-        println!(
+        text::say(format_args!(
             "{} of {} decisions of this component came again",
             compared.reproduced, compared.own
-        );
+        ))?;
     }
     for (decision, count) in &compared.differed {
-        println!("{count} times another answer to {decision}");
+        text::say(format_args!("{count} times another answer to {decision}"))?;
     }
     if compared.failed > 0 {
-        println!("{} times no answer", compared.failed);
+        text::say(format_args!("{} times no answer", compared.failed))?;
     }
-    println!();
+    text::say(format_args!(""))
 }

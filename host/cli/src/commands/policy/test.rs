@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::trial;
+use crate::text;
 
 #[derive(clap::Args)]
 pub(crate) struct Test {
@@ -31,15 +32,16 @@ impl Test {
     pub(super) fn run(self) -> Result<()> {
         let component = trial::load(Some(&self.file))?;
         let asked = self_test(&component)?;
-        println!("ok: the self-test, {asked} questions");
+        text::say(format_args!("ok: the self-test, {asked} questions"))?;
         let mut cases = Vec::new();
         for path in &self.cases {
             cases.extend(read(path)?);
         }
         let failed = component.on_trial(|trial| {
-            let failures = cases.iter().filter(|case| !check(trial, case));
-            failures.count()
-        })?;
+            let met = cases.iter().map(|case| check(trial, case));
+            let met = met.collect::<Result<Vec<bool>>>()?;
+            anyhow::Ok(met.into_iter().filter(|is_met| !is_met).count())
+        })??;
         if failed > 0 {
             bail!("{failed} of {} cases failed", cases.len());
         }
@@ -64,12 +66,13 @@ fn read(path: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn check(trial: &Trial<'_>, case: &Case) -> bool {
+/// Whether the component answers as it should; says so.
+fn check(trial: &Trial<'_>, case: &Case) -> Result<bool> {
     let found = match trial.propose(&case.facts) {
         Ok((proposal, _)) => proposal,
         Err(error) => {
-            println!("FAILED: {}: {error}", case.name);
-            return false;
+            text::say(format_args!("FAILED: {}: {error}", case.name))?;
+            return Ok(false);
         }
     };
     let is_met = match (&found, &case.expect) {
@@ -79,13 +82,13 @@ fn check(trial: &Trial<'_>, case: &Case) -> bool {
         (found, expected) => serde_json::to_value(found).is_ok_and(|found| found == *expected),
     };
     if is_met {
-        println!("ok: {}", case.name);
+        text::say(format_args!("ok: {}", case.name))?;
     } else {
         let found = serde_json::to_string(&found).unwrap_or_default();
-        println!(
+        text::say(format_args!(
             "FAILED: {}: expected {}, found {found}",
             case.name, case.expect
-        );
+        ))?;
     }
-    is_met
+    Ok(is_met)
 }

@@ -2,16 +2,17 @@
 
 use std::io::stdout;
 
+use anyhow::Result;
 use lockkeeper::control::{DatabaseReport, Report};
 
-use crate::text::Table;
+use crate::text::{self, Table};
 
 /// One line, and a warning if the last installation was refused.
-pub(super) fn show(report: &Report) {
+pub(super) fn show(report: &Report) -> Result<()> {
     let (deciding, served) = (&report.deciding, &report.policy);
     if let Some(policy) = &deciding.component {
         let digest: String = policy.sha256.chars().take(12).collect();
-        println!(
+        text::say(format_args!(
             "policy {} {} ({digest}) since {}: {} decisions, {} without an answer, {} changed by \
              the guard",
             policy.name,
@@ -20,7 +21,7 @@ pub(super) fn show(report: &Report) {
             served.calls,
             served.failures,
             served.clamps
-        );
+        ))?;
     }
     if served.set_aside {
         eprintln!("Warning: the policy failed several times in a row; the built-in rules decide");
@@ -28,10 +29,11 @@ pub(super) fn show(report: &Report) {
     if let Some(why) = &deciding.alarm {
         eprintln!("Warning: {why}");
     }
+    Ok(())
 }
 
 /// The last decisions about one database, oldest first.
-pub(super) fn list(database: &DatabaseReport) {
+pub(super) fn list(database: &DatabaseReport) -> Result<()> {
     let mut table = Table::new(&["decision", "times", "last", "by", "outcome"]);
     for note in &database.decisions {
         let by = note.by.as_deref().unwrap_or("built-in rules");
@@ -48,7 +50,9 @@ pub(super) fn list(database: &DatabaseReport) {
             format!("{}{clamps}", note.outcome),
         ]);
     }
-    println!("\ndecisions about {}", database.path.display());
-    // A closed stdout must not turn an answer into a panic.
-    let _ = table.write(&mut stdout().lock());
+    text::say(format_args!(
+        "\ndecisions about {}",
+        database.path.display()
+    ))?;
+    table.write(&mut stdout().lock())
 }
