@@ -20,7 +20,14 @@ dbs:
       path: /backup
 ";
 
+/// Calls at a time while memory is counted: as many as the sandbox has places for.
+const CALLS: usize = 16;
+
 fn main() {
+    // First: what stays is used again.
+    if let Some(added) = memory_of_decisions() {
+        println!("{CALLS} calls at a time, thousands of decisions: {added} KiB of memory added");
+    }
     divan::main();
 }
 
@@ -68,6 +75,31 @@ fn ask(bencher: Bencher<'_, '_>, name: &str, times: usize) {
         });
         asked.expect("there is a thread");
     });
+}
+
+/// What the decisions of all instances leave in this process, in KiB; `None` where the kernel does
+/// not say.
+fn memory_of_decisions() -> Option<u64> {
+    let policy = embedded();
+    let before = resident_kib()?;
+    std::thread::scope(|scope| {
+        for _ in 0..CALLS {
+            scope.spawn(|| {
+                policy.on_trial(|trial| {
+                    for (_, facts) in (0..20).flat_map(|_| vectors::all()) {
+                        trial.propose(&facts).expect("it answers");
+                    }
+                })
+            });
+        }
+    });
+    Some(resident_kib()?.saturating_sub(before))
+}
+
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn names() -> Vec<&'static str> {

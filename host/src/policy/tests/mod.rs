@@ -2,7 +2,6 @@
 
 mod answers;
 mod corpus;
-mod cost;
 mod embedded;
 mod hostile;
 mod refused;
