@@ -23,6 +23,60 @@ use crate::{Error, ErrorKind, Result, clock};
 const FORMATS: [&str; 2] = ["yml", "yaml"];
 
 /// Says what to replicate, and how.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use lockkeeper::policy::PolicySource;
+/// use lockkeeper::policy::trace::TraceSettings;
+/// use lockkeeper::{Lockkeeper, PageEncoding};
+///
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// let keeper = Lockkeeper::builder()
+///     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+///     .base_dir(folder.path()) // where relative paths start
+///     .policy(PolicySource::Embedded)
+///     .trace(TraceSettings::new(folder.path().join("decisions")))
+///     .page_encoding(PageEncoding::Block)
+///     .restore_if_missing(true)
+///     .log_to(tracing::dispatcher::get_default(Clone::clone))
+///     .start()
+///     .await?;
+/// keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With configuration and policies in the application's own database:
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use lockkeeper::Lockkeeper;
+/// use lockkeeper::config::{KeyFile, KeyFileCheck};
+/// use lockkeeper::policy::StoredPolicies;
+///
+/// # use lockkeeper::config::{ConfigStore, LITESTREAM_SCOPE};
+/// # let (database, key) = (folder.path().join("app.db"), folder.path().join("key.txt"));
+/// # KeyFile::generate().write(&key)?;
+/// let identities = || KeyFile::read(&key, KeyFileCheck::Strict);
+/// # let store = ConfigStore::create(&database, &identities()?)?;
+/// # let text = b"dbs:\n  - path: app.db\n    replica: {path: backup}\n";
+/// # store.save(&identities()?, LITESTREAM_SCOPE, text, "yml", "for the example")?;
+/// let builder = Lockkeeper::builder()
+///     .config_store(&database, identities()?)
+///     .stored_policies(StoredPolicies::new(&database, identities()?));
+/// let configuration = builder.read()?; // what is wrong shows before anything runs
+/// assert_eq!(configuration.databases().count(), 1);
+/// let same = Lockkeeper::builder().configuration(configuration);
+/// # same.read()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing is replicated before `start`"]
 pub struct Builder {
@@ -65,6 +119,19 @@ impl Builder {
     }
 
     /// A file that is a `litestream.yml`. It is read at the start and with each reload.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("litestream.yml");
+    /// std::fs::write(&path, "dbs:\n  - path: app.db\n    replica: {path: backup}\n")?;
+    /// let configuration = lockkeeper::Lockkeeper::builder().config_file(&path).read()?;
+    /// assert!(configuration.diagnostics().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Some(Source::File(path.into()));
         self
@@ -141,6 +208,11 @@ impl Builder {
     /// `Invalid` if there is none, or it is not valid: [`Error::diagnostics`] has every problem.
     pub fn read(&self) -> Result<Configuration> {
         self.read_with(&self.component()?.0)
+    }
+
+    /// Whether policies come from a configuration store.
+    pub(crate) fn has_stored_policies(&self) -> bool {
+        self.stored_policies.is_some()
     }
 
     /// What decides from the start on, and why the newest stored policy does not if it should.

@@ -117,6 +117,34 @@ impl Daemons {
     ///
     /// As those that failed, by name; they go on with the configuration they have, and the others
     /// with the new one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+    /// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+    /// use lockkeeper::{Daemons, Lockkeeper, Replication};
+    ///
+    /// let builder = Lockkeeper::builder()
+    ///     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+    ///     .base_dir(folder.path());
+    /// let replication = Replication::new(builder);
+    /// let handle = replication.handle(); // for other parts of the application
+    /// let mut daemons = Daemons::new()
+    ///     .with(replication)
+    ///     .stop_within(|| std::time::Duration::from_secs(15));
+    /// assert!(handle.get().is_none());
+    /// daemons.start().await?;
+    /// handle.get().expect("it runs").sync().await?;
+    /// daemons.reload().await?;
+    /// daemons.stop().await?;
+    /// assert!(handle.get().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn reload(&mut self) -> Result<()> {
         let mut failures = Vec::new();
         for member in self.members.iter_mut().filter(|member| member.was_begun) {

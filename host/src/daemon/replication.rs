@@ -86,7 +86,10 @@ impl Daemon for Replication {
         if let Some(keeper) = self.keeper() {
             let changed = keeper.reload(&self.builder).await;
             // A configuration that is not valid is no reason to keep an old policy.
-            let swapped = keeper.reload_policy().await;
+            let swapped = match self.builder.has_stored_policies() {
+                true => keeper.reload_policy().await.map(drop),
+                false => Ok(()),
+            };
             changed?;
             swapped?;
         }

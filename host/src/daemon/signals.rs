@@ -6,6 +6,20 @@ use crate::{Error, Result};
 
 /// SIGINT, SIGTERM, SIGQUIT and SIGHUP. From its making on they no longer end the process by
 /// themselves.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn example() -> lockkeeper::Result<()> {
+/// use lockkeeper::{Asked, Signals};
+/// let mut signals = Signals::listen()?;
+/// match signals.next().await {
+///     Asked::Reload => println!("the configuration is read again"),
+///     Asked::End(name) => println!("{name}: a second signal ends it at once"),
+/// }
+/// println!("ended by {}", signals.end().await);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
