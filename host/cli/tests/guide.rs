@@ -22,19 +22,19 @@ const SETUP: &str = include_str!("../../../.ci/setup");
 
 #[test]
 fn the_commands_of_the_page_on_policies_do_what_it_says() {
-    Guide::new(include_str!("../../../docs/policies.md"), 1500).check();
+    Guide::new(include_str!("../../../docs/policies.md")).check();
 }
 
 #[test]
 fn the_commands_of_the_page_on_restores_do_what_it_says() {
-    let page = Guide::new(include_str!("../../../docs/restore.md"), 600);
+    let page = Guide::new(include_str!("../../../docs/restore.md"));
     with_litestream_and_sqlite(page);
 }
 
 #[test]
 fn the_commands_of_the_page_on_migrating_do_what_it_says() {
     let page = include_str!("../../../docs/migrating-from-litestream.md");
-    with_litestream_and_sqlite(Guide::new(page, 600));
+    with_litestream_and_sqlite(Guide::new(page));
 }
 
 fn with_litestream_and_sqlite(page: Guide) {
@@ -79,7 +79,7 @@ fn the_first_steps_with_an_s3_server_lead_there_and_back() {
 /// A walk at a port that is free, if there are the programs it needs.
 fn with_myapp(page: &str) -> Option<Guide> {
     program("curl")?;
-    let guide = Guide::new(page, 600).replacing("8080", &free_port().to_string());
+    let guide = Guide::new(page).replacing("8080", &free_port().to_string());
     if myapp().is_file() {
         return Some(guide);
     }

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 /// Printed between the outputs of two commands, with the exit code of the first.
 const MARK: &str = "--- 5f1e next command ---";
+/// How long a page may take. A minute is enough, but for a machine that does much else.
+const SECONDS_MAX: &str = "1500";
 const HERE_DOCUMENT: &str = "<<'END'";
 
 /// What a run of tests, or the machine, sets and a new user does not.
@@ -42,18 +44,16 @@ struct Step {
 /// A page whose commands are to be run.
 pub(crate) struct Guide {
     page: String,
-    seconds: u32,
     programs: Vec<PathBuf>,
     folder: TempDir,
 }
 
 impl Guide {
-    /// The page, and how long all of it may take.
-    pub(crate) fn new(page: &str, seconds: u32) -> Self {
+    /// A page, in an empty folder.
+    pub(crate) fn new(page: &str) -> Self {
         let lockkeeper = Path::new(env!("CARGO_BIN_EXE_lockkeeper"));
         Self {
             page: page.into(),
-            seconds,
             programs: vec![lockkeeper.parent().expect("a folder").to_owned()],
             folder: tempfile::tempdir().expect("a folder"),
         }
@@ -89,7 +89,8 @@ impl Guide {
             .into_iter()
             .chain(std::env::split_paths(&path));
         let mut bash = Command::new("timeout");
-        bash.args([&self.seconds.to_string(), "bash", "-c", &script(&steps)])
+        bash.args(["--kill-after=20", SECONDS_MAX])
+            .args(["bash", "-c", &script(&steps)])
             .current_dir(self.folder.path())
             .env("PATH", std::env::join_paths(path).expect("a path"))
             // What it compiles on the way is shared from one run of the test to the next.
@@ -191,8 +192,10 @@ fn matches(expected: &[String], found: &[&str]) -> bool {
     }
 }
 
+/// All commands in one script. What still runs at its end is ended and waited for, so that nothing
+/// is left behind when the folder goes.
 fn script(steps: &[Step]) -> String {
-    let mut script = String::from("exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n");
+    let mut script = String::from("exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n");
     for step in steps {
         let written = writeln!(script, "{}\necho \"{MARK}$?\"", step.command);
         written.expect("there is memory");
