@@ -1,7 +1,7 @@
 //! The conventions that a machine can check.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -235,4 +235,56 @@ fn links_of_the_pages_lead_somewhere() {
     }
     assert!(count > 50, "{count} links were seen");
     assert_none(&broken);
+}
+
+/// The crates that others call, by the folders of their sources.
+const LIBRARIES: [&str; 3] = ["host/ltx/src", "host/core/src", "host/src"];
+
+/// The code of the examples in the documentation of a file, and its public functions.
+fn examples_and_functions(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let (mut examples, mut functions) = (Vec::new(), Vec::new());
+    let mut is_example = false;
+    for line in text.lines().take_while(|line| *line != "mod tests {") {
+        let line = line.trim_start();
+        let comment = line.strip_prefix("///");
+        match comment.or_else(|| line.strip_prefix("//!")) {
+            Some(fence) if fence.trim_start().starts_with("```") => is_example = !is_example,
+            Some(code) if is_example => examples.push(code),
+            Some(_) => {}
+            None => functions.extend(public_function(line)),
+        }
+    }
+    (examples, functions)
+}
+
+/// The name of the public function that begins on this line.
+fn public_function(line: &str) -> Option<&str> {
+    let (before, rest) = line.strip_prefix("pub ")?.split_once("fn ")?;
+    let mut words = before.split_whitespace();
+    let is_function = words.all(|word| ["const", "async", "unsafe"].contains(&word));
+    rest.split(['(', '<']).next().filter(|_| is_function)
+}
+
+#[test]
+fn every_public_function_is_called_in_an_example_of_its_crate() {
+    let sources = sources();
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for library in LIBRARIES {
+        let files = sources.iter().filter(|(path, _)| path.starts_with(library));
+        let files = files.map(|(path, text)| (path, examples_and_functions(text)));
+        let files: Vec<_> = files.collect();
+        let examples = files.iter().flat_map(|(_, (examples, _))| examples);
+        let is_part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+        let called: BTreeSet<&str> = examples
+            .flat_map(|line| line.split(|c| !is_part_of_name(c)))
+            .collect();
+        for (path, (_, functions)) in &files {
+            count += functions.len();
+            let functions = functions.iter().filter(|name| !called.contains(*name));
+            missing.extend(functions.map(|name| format!("{}: {name}", path.display())));
+        }
+    }
+    assert!(count > 200, "{count} functions were seen");
+    assert_none(&missing);
 }

@@ -23,6 +23,20 @@ pub enum ErrorKind {
 }
 
 /// Any failure of this library: what happened, to what, and what to do.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper::{ErrorKind, Lockkeeper};
+///
+/// let error = Lockkeeper::builder().config("dbs: [{pth: app.db}]").read().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Invalid);
+/// assert_eq!(error.diagnostics()[0].path, "dbs[0]");
+/// println!("{error}"); // all of it, on a line each
+/// # Ok(())
+/// # }
+/// ```
 pub struct Error {
     kind: ErrorKind,
     message: String,

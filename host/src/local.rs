@@ -13,6 +13,33 @@ use crate::store::Replica;
 use crate::{Error, Result};
 
 /// A database of a configuration: one that is named there, or one of a directory that is.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// # keeper.sync().await?;
+/// # keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// # let configuration = builder.read()?;
+/// let database = configuration.database(&folder.path().join("app.db"))?;
+/// let status = database.status()?;
+/// assert!(status.exists && status.txid.is_some());
+/// println!("{}: {} bytes of log", database.path().display(), status.wal_bytes);
+/// println!("state in {}", database.state_directory().display());
+/// println!("replica at {}", database.replica()?);
+/// let would_go = database.reset(true)?; // a dry run
+/// assert!(!would_go.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LocalDatabase {
     settings: DatabaseSettings,

@@ -22,6 +22,23 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PID_LEN_MAX: u64 = 20;
 
 /// The right to use a state directory, for as long as it lives.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use lockkeeper::{StateLock, holder};
+///
+/// let directory = folder.path().join(".app.db-litestream");
+/// let lock = StateLock::acquire(&directory)?;
+/// assert_eq!(holder(&directory), Some(std::process::id()));
+/// assert!(StateLock::acquire(&directory).is_err());
+/// drop(lock);
+/// assert_eq!(holder(&directory), None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct StateLock {
     _file: File,

@@ -48,6 +48,38 @@ pub fn facts(inventory: &Inventory, levels: &Levels, now_ms: u64) -> CompactionF
 
 /// The merges of the lowest level that has something to do. To be asked again, with a fresh
 /// listing, once they are done, until none are left.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::compaction::{facts, plan};
+/// use lockkeeper_core::guard::merges;
+/// use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+/// use lockkeeper_core::levels::Levels;
+/// use lockkeeper_ltx::Level;
+///
+/// # let file = |level: u8, name: &str| ReplicaFile {
+/// #     level: Level::new(level).expect("a level"),
+/// #     name: name.parse().expect("a name"),
+/// #     size: 1000,
+/// #     created_ms: 0,
+/// # };
+/// let inventory = Inventory::new(vec![
+///     file(9, "0000000000000001-0000000000000001.ltx"),
+///     file(0, "0000000000000001-0000000000000001.ltx"),
+///     file(0, "0000000000000002-0000000000000002.ltx"),
+/// ]);
+/// let facts = facts(&inventory, &Levels::default(), 3_600_000);
+/// let accepted = merges::accept(&facts, &plan(&facts)).accepted;
+/// let merge = &accepted[0];
+/// assert_eq!((merge.level().get(), merge.inputs().len()), (1, 1)); // a snapshot has the other
+/// assert_eq!(merge.range().min().get(), 2);
+/// assert_eq!(merge.first(1).as_ref(), Some(merge));
+///
+/// // A snapshot can be made of what the replica has.
+/// let snapshot = merges::Merge::snapshot(&inventory).expect("there is more than one file");
+/// assert_eq!(snapshot.level(), Level::SNAPSHOT);
+/// ```
 #[must_use]
 pub fn plan(facts: &CompactionFacts) -> Vec<CompactionProposal> {
     let merges = facts

@@ -163,6 +163,21 @@ impl Facts {
 }
 
 /// Holds a proposal against its facts, as the host does before it acts.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::decision::{Facts, Proposal, judge};
+/// use lockkeeper_core::policy::{SyncFacts, SyncProposal};
+///
+/// let facts = Facts::Sync(SyncFacts {
+///     sync_interval_ms: 1000,
+///     ..SyncFacts::default()
+/// });
+/// let judged = judge(&facts, &Proposal::Sync(SyncProposal { wait_ms: 3_600_000 }));
+/// assert_eq!(judged.clamps, [("sync-too-late", 1)]);
+/// println!("{}: {}", facts.name(), judged.outcome);
+/// ```
 #[must_use]
 pub fn judge(facts: &Facts, proposal: &Proposal) -> Judged {
     match (facts, proposal) {

@@ -37,6 +37,25 @@ pub fn plan_sync(facts: &SyncFacts) -> SyncProposal {
 }
 
 /// By size first, then by time; never while a snapshot reads.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::fallback::{plan_checkpoint, plan_snapshot, plan_verification};
+/// use lockkeeper_core::policy::{
+///     CheckpointFacts, CheckpointProposal, SnapshotFacts, VerificationFacts,
+/// };
+///
+/// let facts = CheckpointFacts {
+///     wal_pages: 1000,
+///     min_checkpoint_pages: 1000,
+///     ..CheckpointFacts::default()
+/// };
+/// assert_eq!(plan_checkpoint(&facts), CheckpointProposal::Passive);
+/// let facts = SnapshotFacts { durable: 1, ..SnapshotFacts::default() };
+/// assert_eq!(plan_snapshot(&facts), Some("the replica has no snapshot"));
+/// assert_eq!(plan_verification(&VerificationFacts::default()), None);
+/// ```
 #[must_use]
 pub fn plan_checkpoint(facts: &CheckpointFacts) -> CheckpointProposal {
     let reaches = |limit: u32| limit > 0 && facts.wal_pages >= limit;
@@ -83,6 +102,16 @@ pub fn plan_verification(facts: &VerificationFacts) -> Option<&'static str> {
 }
 
 /// Litestream's schedule, see [`compaction`].
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::fallback::{plan_compaction, plan_retention};
+/// use lockkeeper_core::policy::{CompactionFacts, RetentionFacts};
+///
+/// assert_eq!(plan_compaction(&CompactionFacts::default()), []);
+/// assert_eq!(plan_retention(&RetentionFacts::default()), []);
+/// ```
 #[must_use]
 pub fn plan_compaction(facts: &CompactionFacts) -> Vec<CompactionProposal> {
     compaction::plan(facts)
@@ -98,6 +127,30 @@ pub fn plan_retention(facts: &RetentionFacts) -> Vec<Keep> {
 const ALERT_PAUSE_MS: u64 = 60 * 60 * 1000;
 
 /// One alert for whatever begins, at most once an hour for the same thing, and one when it ends.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::fallback::on_event;
+/// use lockkeeper_core::guard::alerts::AlertDesk;
+/// use lockkeeper_core::policy::{Event, Severity};
+///
+/// let mut desk = AlertDesk::default();
+/// let event = desk.note(Event {
+///     now_ms: 0,
+///     database: "app.db".into(),
+///     code: "replica-failing",
+///     begins: true,
+///     severity: Severity::Error,
+///     message: "no answer".into(),
+///     count: 0,
+///     previous_ms: None,
+/// });
+/// let admitted = desk.admit(&event, on_event(&event));
+/// assert_eq!(admitted.raised[0].code, "replica-failing");
+/// assert_eq!(desk.admit(&event, on_event(&event)).raised, []); // once an hour is enough
+/// assert_eq!(desk.shown().len(), 1);
+/// ```
 #[must_use]
 pub fn on_event(event: &Event) -> Vec<Alert> {
     let (severity, code, quiet_for_ms) = if event.begins {

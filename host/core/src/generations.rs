@@ -208,6 +208,37 @@ pub enum GenerationPlanError {
 ///
 /// [`GenerationPlanError`] if there is no snapshot or something is missing after it. Whether the
 /// pieces of one log fit together shows only when they are decompressed.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_core::generations::{
+///     GenerationId, Generations, SegmentFile, SnapshotFile, is_preferred, plan,
+/// };
+/// use lockkeeper_core::restore::Target;
+///
+/// let generation = GenerationId::parse("00000000000000a1").expect("an id");
+/// let snapshot = SnapshotFile {
+///     generation,
+///     index: SnapshotFile::parse_name("00000000.snapshot.lz4").expect("an index"),
+///     size: 1000,
+///     created_ms: 1,
+/// };
+/// let (index, offset) = SegmentFile::parse_name("00000000_00000000.wal.lz4").expect("a place");
+/// let segment = SegmentFile { generation, index, offset, size: 10, created_ms: 2 };
+/// assert!(snapshot.key().starts_with(&generation.snapshots_folder()));
+/// assert!(segment.key().starts_with(&generation.segments_folder()));
+///
+/// let generations = Generations { snapshots: vec![snapshot], segments: vec![segment] };
+/// assert_eq!(generations.times_ms().max(), Some(2));
+/// assert!(is_preferred(&generations, &[], Target::Latest)); // there are no LTX files
+/// let plan = plan(&generations, Target::Latest)?;
+/// assert_eq!((plan.size(), plan.segments().len()), (1010, 1));
+/// assert_eq!(plan.snapshot(), &snapshot);
+/// # Ok(())
+/// # }
+/// ```
 pub fn plan(
     generations: &Generations,
     target: Target,

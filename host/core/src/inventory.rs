@@ -46,6 +46,27 @@ impl ReplicaFile {
 }
 
 /// Every file of one replica, by level and name.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+/// use lockkeeper_ltx::Level;
+///
+/// let file = ReplicaFile {
+///     level: Level::L0,
+///     name: "0000000000000001-0000000000000001.ltx".parse().expect("a name"),
+///     size: 1000, // bytes
+///     created_ms: 60_000, // since the Unix epoch
+/// };
+/// assert!(file.is_start() && file.range().max().get() == 1);
+/// assert_eq!((file.created_unix_ms(), file.age_ms(61_000)), (60_000, 1_000));
+///
+/// let inventory = Inventory::new(vec![file]);
+/// assert_eq!(inventory.files(), inventory.level(Level::L0));
+/// assert_eq!(inventory.newest(Level::L0), Some(&file));
+/// assert_eq!(inventory.newest(Level::SNAPSHOT), None);
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Inventory {
     files: Vec<ReplicaFile>,

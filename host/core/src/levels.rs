@@ -40,6 +40,16 @@ pub enum LevelsError {
 }
 
 /// The compaction levels of a replica: from level 1 on, without a hole.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::levels::Levels;
+///
+/// let levels = Levels::new(&[30_000, 300_000]).expect("two levels"); // milliseconds
+/// assert_eq!(levels.iter().map(|(level, _)| level.get()).collect::<Vec<_>>(), [1, 2]);
+/// assert!(Levels::new(&[0]).is_err());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Levels {
     intervals_ms: Vec<NonZeroU64>,

@@ -137,6 +137,34 @@ impl Need {
 }
 
 /// The files that are needed, each with the reason.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+/// use lockkeeper_core::live_set::{LiveSet, Window};
+/// use lockkeeper_core::retention::{facts, plan};
+/// use lockkeeper_ltx::Level;
+///
+/// # let file = |level: u8, name: &str| ReplicaFile {
+/// #     level: Level::new(level).expect("a level"),
+/// #     name: name.parse().expect("a name"),
+/// #     size: 1000,
+/// #     created_ms: 0,
+/// # };
+/// let files = vec![
+///     file(9, "0000000000000001-0000000000000001.ltx"),
+///     file(9, "0000000000000001-0000000000000002.ltx"),
+/// ];
+/// let (inventory, window) = (Inventory::new(files), Window::default());
+/// let now_ms = 7 * 24 * 3_600_000;
+/// assert!(!window.is_young(&inventory.files()[0], now_ms));
+/// let live = LiveSet::new(&inventory, &window, now_ms).expect("it can be restored");
+/// let newest = live.need(&inventory.files()[1]).expect("the newest chain stays");
+/// println!("{}: {}", newest.code(), newest.reason());
+/// let keeps = plan(&facts(&inventory, &live, window, now_ms));
+/// assert!(!keeps.is_empty());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LiveSet {
     needs: BTreeMap<(Level, FileName), Need>,

@@ -14,6 +14,28 @@ use crate::restore::{self, Target};
 ///
 /// Looked at are the transactions after the newest snapshot and, before it, those after the oldest
 /// file that is left: what retention has deleted is not lost.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+/// use lockkeeper_core::losses::{is_restorable, lost};
+/// use lockkeeper_ltx::{Level, Txid};
+///
+/// # let file = |level: u8, name: &str| ReplicaFile {
+/// #     level: Level::new(level).expect("a level"),
+/// #     name: name.parse().expect("a name"),
+/// #     size: 1000,
+/// #     created_ms: 0,
+/// # };
+/// let inventory = Inventory::new(vec![
+///     file(0, "0000000000000001-0000000000000001.ltx"),
+///     file(0, "0000000000000003-0000000000000003.ltx"), // the second is gone
+/// ]);
+/// let durable = Txid::new(3).expect("a transaction");
+/// assert_eq!(lost(&inventory, durable)[0].to_string(), "0000000000000002-0000000000000002");
+/// assert!(!is_restorable(&inventory, durable));
+/// ```
 #[must_use]
 pub fn lost(inventory: &Inventory, durable: Txid) -> Vec<TxidRange> {
     let mut held: Vec<TxidRange> = inventory

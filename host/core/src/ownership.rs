@@ -89,6 +89,36 @@ pub struct Writer {
 }
 
 /// What the object says.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_core::ownership::{
+///     Claim, Marker, Token, Verdict, Writer, claim, lost_head, next_head, verdict,
+/// };
+/// use lockkeeper_ltx::Txid;
+///
+/// let writer = |owner: u128| Writer {
+///     owner: Token::new(owner),
+///     run: Token::new(owner + 100),
+///     database: "app.db".into(),
+/// };
+/// let (how, marker) = claim(None, &writer(1), 0, 1_000);
+/// assert_eq!((how, marker.epoch(), marker.updated_ms()), (Claim::First, 1, 1_000));
+/// let durable = next_head(marker.head(), Some(Txid::FIRST), false);
+/// let marker = Marker::parse(&marker.with_head(durable, 2_000).encode()?)?;
+/// assert_eq!(verdict(Some(&marker), &writer(1), 1), Verdict::Mine);
+/// assert_eq!(lost_head(marker.head(), None, None), Some(Txid::FIRST));
+///
+/// // Another machine starts: the first one is fenced.
+/// let (how, taken) = claim(Some(&marker), &writer(2), 0, 3_000);
+/// assert_eq!(how, Claim::TakeOver);
+/// assert_eq!(verdict(Some(&taken), &writer(1), 1), Verdict::Fenced);
+/// println!("{} has {}", taken.owner(), taken.database());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Marker {
     format: u32,

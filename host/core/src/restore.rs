@@ -117,6 +117,28 @@ pub enum PlanError {
 ///
 /// [`PlanError`] if the files do not reach the target without a gap. A target of
 /// [`Target::Latest`] is never answered with something older than the newest file.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::inventory::ReplicaFile;
+/// use lockkeeper_core::restore::{Target, plan};
+/// use lockkeeper_ltx::Level;
+///
+/// # let file = |level: u8, name: &str| ReplicaFile {
+/// #     level: Level::new(level).expect("a level"),
+/// #     name: name.parse().expect("a name"),
+/// #     size: 1000,
+/// #     created_ms: 0,
+/// # };
+/// let files = [
+///     file(9, "0000000000000001-0000000000000005.ltx"), // a snapshot
+///     file(0, "0000000000000006-0000000000000006.ltx"),
+/// ];
+/// let newest = plan(&files, Target::Latest).expect("nothing is missing");
+/// assert_eq!((newest.files().len(), newest.txid().get(), newest.size()), (2, 6, 2000));
+/// assert_eq!(newest.unreachable(), None);
+/// ```
 pub fn plan(files: &[ReplicaFile], target: Target) -> Result<Plan, PlanError> {
     let admitted = files.iter().filter(|file| target.admits(file));
     let (snapshots, mut rest): (Vec<ReplicaFile>, Vec<ReplicaFile>) = admitted

@@ -50,6 +50,22 @@ pub enum Conditions {
 
 impl Provider {
     /// Who answers at `endpoint`, a URL; Amazon where there is none.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use lockkeeper_core::s3::{Provider, endpoint_url, is_private};
+    ///
+    /// let amazon = Provider::of(None);
+    /// println!("{} parts at a time in {}", amazon.concurrency(), amazon.default_region());
+    /// println!("conditions: {:?}", amazon.conditions());
+    /// let server = Provider::of(Some("http://127.0.0.1:9000"));
+    /// println!("paths: {}, ", server.needs_path_style());
+    /// println!("signed: {}, ", server.needs_signed_payload());
+    /// println!("batches: {}", server.deletes_in_batches());
+    /// assert!(is_private("http://127.0.0.1:9000"));
+    /// assert_eq!(endpoint_url("localhost:9000"), "http://localhost:9000");
+    /// ```
     #[must_use]
     pub fn of(endpoint: Option<&str>) -> Self {
         let Some(endpoint) = endpoint else {

@@ -21,6 +21,17 @@ const HOUR: u64 = 3_600_000;
 const FILES_MANY: u64 = 300;
 
 /// All of them, each with a name for messages.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::{decision, vectors};
+///
+/// for (name, facts) in vectors::all() {
+///     let judged = decision::judge(&facts, &facts.fallback());
+///     println!("{name}: {} {} ({} files)", facts.name(), judged.outcome, facts.files());
+/// }
+/// ```
 #[must_use]
 pub fn all() -> Vec<(&'static str, Facts)> {
     [

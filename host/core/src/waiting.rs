@@ -65,6 +65,28 @@ pub struct Waiting {
 }
 
 /// The files of the level below that `level` may merge next; none for level 0 and for snapshots.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+/// use lockkeeper_core::waiting::waiting;
+/// use lockkeeper_ltx::Level;
+///
+/// # let file = |level: u8, name: &str| ReplicaFile {
+/// #     level: Level::new(level).expect("a level"),
+/// #     name: name.parse().expect("a name"),
+/// #     size: 1000,
+/// #     created_ms: 0,
+/// # };
+/// let inventory = Inventory::new(vec![
+///     file(0, "0000000000000001-0000000000000001.ltx"),
+///     file(1, "0000000000000001-0000000000000001.ltx"), // was merged
+///     file(0, "0000000000000002-0000000000000002.ltx"), // was not
+/// ]);
+/// let next = waiting(&inventory, Level::new(1).expect("a level"));
+/// assert_eq!((next.files.len(), next.gap), (1, None));
+/// ```
 #[must_use]
 pub fn waiting(inventory: &Inventory, level: Level) -> Waiting {
     let mut waiting = Waiting::default();

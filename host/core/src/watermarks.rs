@@ -5,6 +5,19 @@ use lockkeeper_ltx::Txid;
 /// The last transaction that was sealed, and the last one the replica confirmed.
 ///
 /// Invariant: `durable ≤ spooled`, always.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::watermarks::Watermarks;
+/// use lockkeeper_ltx::Txid;
+///
+/// let mut marks = Watermarks::new(None, None);
+/// marks.seal(Txid::FIRST); // spooled
+/// assert!(!marks.is_settled());
+/// marks.confirm(Txid::FIRST); // durable
+/// assert!(marks.is_settled() && marks.durable() == marks.spooled());
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Watermarks {
     spooled: Option<Txid>,

@@ -46,6 +46,37 @@ enum State {
 ///
 /// Both page encodings may stand in one file. The pages of every file must ascend, and those of a
 /// snapshot must be complete.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use lockkeeper_ltx::{Encoder, Header, PageEncoding, PageSize, Pgno, TxidRange, Txid, WalSpan};
+/// # let range = TxidRange::single(Txid::FIRST);
+/// # let header = Header::new(PageSize::new(512)?, 1, range, 0, WalSpan::default());
+/// # let mut file = Vec::new();
+/// # let mut encoder = Encoder::new(header, PageEncoding::Block, &mut file)?;
+/// # encoder.page(Pgno::FIRST, &[7; 512], &mut file)?;
+/// # encoder.finish(&mut file)?;
+/// use lockkeeper_ltx::{Decoder, Step};
+///
+/// let mut decoder = Decoder::new(); // or `without_index`
+/// let mut pages = 0;
+/// for mut piece in file.chunks(10) {
+///     loop {
+///         match decoder.step(&mut piece)? {
+///             Step::NeedMore => break,
+///             Step::Header(found) => assert_eq!(found, header),
+///             Step::Page(_, content) => pages += content.len() / 512,
+///             Step::End { index, .. } => assert_eq!(index.entries().len(), pages),
+///         }
+///     }
+/// }
+/// decoder.end_of_input()?; // an error if the file was cut short
+/// # assert!(Decoder::without_index().end_of_input().is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     state: State,

@@ -16,6 +16,29 @@ pub enum PageEncoding {
 }
 
 /// Writes one LTX file, page by page in ascending order, into buffers of the caller.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_ltx::{Encoder, Header, PageEncoding, PageSize, Pgno, Txid, TxidRange, WalSpan};
+///
+/// let sealed_ms = 1_795_449_658_764; // since the Unix epoch
+/// let range = TxidRange::single(Txid::FIRST);
+/// let header = Header::new(PageSize::new(512)?, 2, range, sealed_ms, WalSpan::default());
+/// assert!(header.is_snapshot()); // so it must have both pages
+///
+/// let mut file = Vec::new(); // written out and cleared whenever the caller likes
+/// let mut encoder = Encoder::new(header, PageEncoding::Block, &mut file)?;
+/// for n in 1..=2 {
+///     let pgno = Pgno::new(n).expect("a page");
+///     encoder.page(pgno, &[7; 512], &mut file)?;
+/// }
+/// let checksum = encoder.finish(&mut file)?;
+/// assert_eq!(file[file.len() - 8..], checksum.to_be_bytes());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Encoder {
     header: Header,
     encoding: PageEncoding,

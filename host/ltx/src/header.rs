@@ -11,6 +11,22 @@ const MAGIC: u32 = u32::from_be_bytes(*b"LTX1");
 const NO_CHECKSUM: u32 = 2;
 
 /// The header of an LTX file.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_ltx::{Header, PageSize, Pgno, Txid, TxidRange, WalSpan};
+///
+/// let range = TxidRange::single(Txid::FIRST);
+/// let log = WalSpan { offset: 32, size: 4152, salt1: 1, salt2: 2 }; // one frame
+/// let header = Header::new(PageSize::new(4096)?, 10, range, 1_795_449_658_764, log);
+/// assert_eq!(Header::parse(&header.encode()?)?, header);
+/// assert!(header.is_snapshot() && header.may_hold(Pgno::FIRST));
+/// assert_eq!(header.wal.end(), 4184); // where the next file goes on
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header {
     /// The page size of the database.

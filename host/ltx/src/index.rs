@@ -1,6 +1,28 @@
 use crate::{DecodeError, Pgno};
 
 /// Where each page of an LTX file stands in it.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use lockkeeper_ltx::{Encoder, Header, PageEncoding, PageSize, Pgno, TxidRange, Txid, WalSpan};
+/// # let range = TxidRange::single(Txid::FIRST);
+/// # let header = Header::new(PageSize::new(512)?, 1, range, 0, WalSpan::default());
+/// # let mut file = Vec::new();
+/// # let mut encoder = Encoder::new(header, PageEncoding::Block, &mut file)?;
+/// # encoder.page(Pgno::FIRST, &[7; 512], &mut file)?;
+/// # encoder.finish(&mut file)?;
+/// use lockkeeper_ltx::{HEADER_LEN, PageIndex, Reader};
+///
+/// let mut reader = Reader::with_index(file.as_slice());
+/// while reader.next_page()?.is_some() {}
+/// let index = reader.index().expect("kept");
+/// assert_eq!(index.entries()[0].offset, HEADER_LEN as u64);
+/// assert_eq!(PageIndex::parse(&index.encode())?, *index);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PageIndex(Vec<IndexEntry>);
 

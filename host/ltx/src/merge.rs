@@ -52,6 +52,32 @@ pub enum MergeError {
 /// Merges LTX files into one: the newest file wins per page, pages past the newest commit go.
 ///
 /// Memory is bounded by the number of files, not by their size.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_ltx::{
+///     Encoder, Header, Merge, PageEncoding, PageSize, Pgno, Reader, Txid, TxidRange, WalSpan,
+/// };
+///
+/// let file = |txid: u64, content: u8| {
+///     let range = TxidRange::single(Txid::new(txid).expect("a transaction"));
+///     let header = Header::new(PageSize::new(512)?, 1, range, 0, WalSpan::default());
+///     let mut file = Vec::new();
+///     let mut encoder = Encoder::new(header, PageEncoding::Block, &mut file)?;
+///     encoder.page(Pgno::FIRST, &[content; 512], &mut file)?;
+///     encoder.finish(&mut file)?;
+///     Ok::<_, Box<dyn std::error::Error>>(file)
+/// };
+/// let (older, newer) = (file(1, b'a')?, file(2, b'b')?);
+/// let mut merge = Merge::new(vec![Reader::new(older.as_slice()), Reader::new(newer.as_slice())])?;
+/// assert_eq!(merge.header().range.to_string(), "0000000000000001-0000000000000002");
+/// assert_eq!(merge.next_page()?, Some((Pgno::FIRST, &[b'b'; 512][..])));
+/// assert_eq!(merge.next_page()?, None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Merge<R> {
     inputs: Vec<Reader<R>>,

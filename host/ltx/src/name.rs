@@ -6,6 +6,16 @@ use crate::{Txid, TxidRange};
 
 /// The level of an LTX file in a replica: 0 for one sync per file, 1 to 8 for compactions,
 /// 9 for snapshots.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_ltx::Level;
+///
+/// assert_eq!(Level::all().next_back(), Some(Level::SNAPSHOT));
+/// assert_eq!(Level::new(1).map(Level::get), Some(1));
+/// assert_eq!(Level::new(10), None);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Level(u8);
 

@@ -84,6 +84,20 @@ impl fmt::Display for PageSize {
 }
 
 /// The number of a database page, from 1.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_ltx::{PageSize, Pgno};
+///
+/// let page_size = PageSize::from_database_header(4096)?;
+/// let second = Pgno::FIRST.next().expect("there are more");
+/// assert_eq!(second.get(), 2);
+/// assert_eq!(second.offset(page_size), 4096); // bytes
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Pgno(NonZeroU32);
 

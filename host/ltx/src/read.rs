@@ -19,6 +19,33 @@ pub enum ReadError {
 }
 
 /// Pulls one LTX file from a source of bytes, through a fixed buffer.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use lockkeeper_ltx::{Encoder, Header, PageEncoding, PageSize, Pgno, TxidRange, Txid, WalSpan};
+/// # let range = TxidRange::single(Txid::FIRST);
+/// # let header = Header::new(PageSize::new(512)?, 1, range, 0, WalSpan::default());
+/// # let mut file = Vec::new();
+/// # let mut encoder = Encoder::new(header, PageEncoding::Block, &mut file)?;
+/// # encoder.page(Pgno::FIRST, &[7; 512], &mut file)?;
+/// # encoder.finish(&mut file)?;
+/// use lockkeeper_ltx::Reader;
+///
+/// let mut reader = Reader::with_index(file.as_slice());
+/// assert_eq!(reader.header()?.commit, 1);
+/// while let Some((pgno, content)) = reader.next_page()? {
+///     println!("page {pgno}: {} bytes", content.len());
+/// }
+/// assert!(reader.checksum().is_some()); // everything was read and verified
+/// let index = reader.index().expect("kept");
+/// assert_eq!(index.entries().len(), 1);
+/// let rest = reader.into_inner();
+/// assert!(rest.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reader<R> {
     source: R,

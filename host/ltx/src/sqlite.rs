@@ -7,6 +7,20 @@ use crate::{DecodeError, PageSize};
 pub const HEADER_LEN: usize = 100;
 
 /// The fields of a database header that replication needs.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_ltx::sqlite::{DatabaseHeader, HEADER_LEN};
+///
+/// let mut bytes = b"SQLite format 3\0\x10\x00\x02\x02".to_vec(); // 4096 bytes a page, WAL
+/// bytes.resize(HEADER_LEN, 0);
+/// let header = DatabaseHeader::parse(&bytes)?;
+/// assert!(header.is_wal && header.page_size.bytes() == 4096);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DatabaseHeader {
     /// Bytes per page.

@@ -5,6 +5,20 @@ use std::str::FromStr;
 /// A Litestream transaction id, from 1. Printed as 16 lower-case hexadecimal digits.
 ///
 /// One TXID may cover many SQLite transactions: all that were sealed into one L0 file.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lockkeeper_ltx::Txid;
+///
+/// let txid: Txid = "000000000000002a".parse()?;
+/// assert_eq!(txid.get(), 42);
+/// assert_eq!(txid.next().map(|next| next.to_string()), Some("000000000000002b".into()));
+/// assert_eq!(Txid::new(0), None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Txid(NonZeroU64);
 
@@ -62,6 +76,17 @@ pub(crate) fn parse_hex16(text: &str) -> Option<u64> {
 }
 
 /// The transactions that one LTX file covers, both ends included.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_ltx::{Txid, TxidRange};
+///
+/// let one = TxidRange::single(Txid::FIRST);
+/// assert!(one.is_snapshot() && one.min() == one.max());
+/// let two = Txid::FIRST.next().expect("there are more");
+/// assert_eq!(TxidRange::new(two, Txid::FIRST), None);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct TxidRange {
     min: Txid,

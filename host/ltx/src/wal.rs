@@ -105,6 +105,54 @@ pub enum Next<'a> {
 }
 
 /// Walks the frames of a log in order and verifies salts and checksums.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # // The log of one transaction with one page, as SQLite writes it.
+/// # fn sum([mut a, mut b]: [u32; 2], bytes: &[u8]) -> [u32; 2] {
+/// #     for word in bytes.as_chunks::<8>().0 {
+/// #         let [first, second] = [&word[..4], &word[4..]]
+/// #             .map(|half| u32::from_be_bytes(half.try_into().expect("four bytes")));
+/// #         a = a.wrapping_add(first).wrapping_add(b);
+/// #         b = b.wrapping_add(second).wrapping_add(a);
+/// #     }
+/// #     [a, b]
+/// # }
+/// # fn words(words: &[u32]) -> Vec<u8> {
+/// #     words.iter().flat_map(|word| word.to_be_bytes()).collect()
+/// # }
+/// # let mut log = words(&[0x377f_0683, 3_007_000, 512, 0, 1, 2]);
+/// # let first = sum([0, 0], &log);
+/// # log.extend(words(&first));
+/// # let page = [7; 512];
+/// # let second = sum(sum(first, &words(&[1, 1])), &page);
+/// # log.extend(words(&[1, 1, 1, 2]));
+/// # log.extend(words(&second));
+/// # log.extend(page);
+/// use lockkeeper_ltx::wal::{
+///     FRAME_HEADER_LEN, Next, WAL_HEADER_LEN, WalHeader, WalReader, frame_offset, stored_checksum,
+/// };
+///
+/// let (head, mut frames) = log.split_first_chunk::<WAL_HEADER_LEN>().expect("a log");
+/// let header = WalHeader::parse(head)?;
+/// let frame_header = *frames.first_chunk::<FRAME_HEADER_LEN>().expect("a frame");
+/// let mut reader = WalReader::new(&header);
+/// match reader.next(&mut frames) {
+///     Next::Frame(frame) => assert_eq!((frame.pgno.get(), frame.commit), (1, Some(1))),
+///     Next::NeedMore | Next::EndOfLog => unreachable!(),
+/// }
+/// assert_eq!(reader.next(&mut frames), Next::NeedMore);
+///
+/// // A later reader goes on from there.
+/// assert_eq!(reader.checksum(), stored_checksum(&frame_header));
+/// let later = WalReader::resume(&header, reader.frames(), reader.checksum());
+/// assert_eq!(later.frames(), 1);
+/// assert_eq!(frame_offset(1, header.page_size), log.len() as u64);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WalReader {
     order: ChecksumOrder,

@@ -28,6 +28,24 @@ pub enum KeyFileCheck {
 }
 
 /// An age key file.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use lockkeeper::config::{KeyFile, KeyFileCheck};
+///
+/// let path = folder.path().join("age_key.txt");
+/// let key = KeyFile::generate();
+/// key.write(&path)?; // only its owner can read it
+/// assert!(key.text().contains(key.recipient()));
+/// let identities = KeyFile::read(&path, KeyFileCheck::Strict)?;
+/// assert_eq!(identities.recipient(), key.recipient());
+/// assert_eq!(identities.path(), path);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum KeyFile {}
 

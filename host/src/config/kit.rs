@@ -39,6 +39,33 @@ const FILES_MAX: usize = 8;
 pub struct Passphrase(SecretString);
 
 /// The identities, the newest configuration of the scope `litestream`, and how to restore.
+///
+/// # Example
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # use lockkeeper::config::{KeyFile, KeyFileCheck};
+/// # let path = folder.path().join("key.txt");
+/// # KeyFile::generate().write(&path)?;
+/// # let identities = KeyFile::read(&path, KeyFileCheck::Strict)?;
+/// # use lockkeeper::config::{ConfigStore, LITESTREAM_SCOPE};
+/// # let store = ConfigStore::create(folder.path().join("app.db"), &identities)?;
+/// # let text = b"dbs:\n  - path: app.db\n    replica: {path: backup}\n";
+/// # store.save(&identities, LITESTREAM_SCOPE, text, "yml", "for the example")?;
+/// use lockkeeper::config::{Passphrase, RecoveryKit};
+///
+/// let words = || "correct horse battery staple".to_owned();
+/// let kit = RecoveryKit::collect(&store, &identities)?;
+/// let sealed = kit.seal(&Passphrase::for_new_kit(words())?)?; // keep it elsewhere
+///
+/// let opened = RecoveryKit::open(&sealed, &Passphrase::new(words()))?;
+/// # let new_machine = tempfile::tempdir()?;
+/// let files = opened.unpack(new_machine.path())?;
+/// assert!(files.contains(&new_machine.path().join("age_key.txt")));
+/// # Ok(())
+/// # }
+/// ```
 pub struct RecoveryKit {
     files: Vec<(String, Zeroizing<Vec<u8>>)>,
 }

@@ -27,6 +27,23 @@ impl ConfigStore {
     ///
     /// `Invalid` if the scope has no configuration, or none of it can be opened; then nothing is
     /// changed. `Unavailable` if the database cannot be written.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # use lockkeeper::config::{KeyFile, KeyFileCheck};
+    /// # let path = folder.path().join("key.txt");
+    /// # KeyFile::generate().write(&path)?;
+    /// # let identities = KeyFile::read(&path, KeyFileCheck::Strict)?;
+    /// # let path = folder.path().join("app.db");
+    /// # let store = lockkeeper::config::ConfigStore::create(path, &identities)?;
+    /// let resealed = store.reseal(&identities, "application")?;
+    /// assert_eq!((resealed.sealed, resealed.unreadable), (1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reseal(&self, identities: &Identities, scope: &str) -> Result<Resealed> {
         let scope = or_application(scope);
         let transaction = self.begin()?;

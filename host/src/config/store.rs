@@ -153,6 +153,31 @@ impl ConfigStore {
     /// # Errors
     ///
     /// If `db_path`, or a WAL left of an earlier database there, exists, or it cannot be written.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # use lockkeeper::config::{KeyFile, KeyFileCheck};
+    /// # let path = folder.path().join("key.txt");
+    /// # KeyFile::generate().write(&path)?;
+    /// # let identities = KeyFile::read(&path, KeyFileCheck::Strict)?;
+    /// use lockkeeper::config::{ConfigStore, LITESTREAM_SCOPE};
+    ///
+    /// let store = ConfigStore::create(folder.path().join("app.db"), &identities)?;
+    /// for path in ["first", "second"] {
+    ///     let text = format!("dbs:\n  - path: app.db\n    replica: {{path: {path}}}\n");
+    ///     store.save(&identities, LITESTREAM_SCOPE, text.as_bytes(), "yml", path)?;
+    /// }
+    /// let newest = store.get(&identities, LITESTREAM_SCOPE, 0)?;
+    /// assert_eq!((newest.description.as_str(), newest.warning()), ("second", None));
+    /// store.rollback(&identities, LITESTREAM_SCOPE, 1)?; // saves the one before once more
+    /// assert_eq!(store.history(Some(LITESTREAM_SCOPE))?.len(), 3);
+    /// assert_eq!(store.scopes()?, ["application", "litestream"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create(db_path: impl AsRef<Path>, identities: &Identities) -> Result<Self> {
         let path = db_path.as_ref();
         refuse_existing(path)?;

@@ -209,6 +209,39 @@ impl Configuration {
     /// # Errors
     ///
     /// `Invalid` if the configuration does not have it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    ///
+    /// use lockkeeper::Configuration;
+    /// use lockkeeper::policy::{Component, PolicySource};
+    ///
+    /// let policy = Component::load(&PolicySource::Embedded)?;
+    /// let text = "dbs:\n  - path: app.db\n    replica: {path: backup}\n";
+    /// let configuration = Configuration::read(text, &policy, folder.path())?;
+    ///
+    /// let path = folder.path().join("app.db");
+    /// let database = configuration.database(&path)?;
+    /// assert_eq!(database.path(), path);
+    /// assert_eq!(configuration.find_databases()?.len(), 1);
+    /// assert_eq!(configuration.shutdown_timeout(), Duration::from_secs(30));
+    /// assert_eq!(configuration.logging().level, tracing::Level::INFO);
+    /// assert_eq!(configuration.control_socket(), None);
+    ///
+    /// let backup = folder.path().join("backup");
+    /// let replica = configuration.replica_of(&path)?;
+    /// assert_eq!(replica.to_string(), format!("file://{}", backup.display()));
+    /// let same = Configuration::replica_at(&replica.to_string(), &policy)?;
+    /// # assert_eq!(same.to_string(), replica.to_string());
+    /// assert!(configuration.database(Path::new("other.db")).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn database(&self, path: &Path) -> Result<LocalDatabase> {
         let text = path
             .to_str()

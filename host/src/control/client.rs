@@ -30,12 +30,44 @@ const SYNC_GRACE: Duration = Duration::from_secs(2);
 ///
 /// # Example
 ///
-/// ```no_run
-/// # async fn example() -> lockkeeper::Result<()> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let path = folder.path().join("app.db").display().to_string();
+/// # let socket = folder.path().join("control.sock");
+/// # let keeper = lockkeeper::Lockkeeper::builder()
+/// #     .config("socket: {enabled: true, path: control.sock}\n\
+/// #              dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path())
+/// #     .start()
+/// #     .await?;
 /// use std::time::Duration;
-/// let client = lockkeeper::control::Client::new("/run/app.sock", Duration::from_secs(10));
-/// println!("{} databases", client.info().await?.database_count);
-/// # Ok(()) }
+///
+/// use lockkeeper::control::{Client, SyncRequest, VerifyRequest};
+///
+/// let client = Client::new(&socket, Duration::from_secs(120));
+/// println!("process {} at {}", client.info().await?.pid, client.socket().display());
+///
+/// let request = SyncRequest { path: path.clone(), wait: true, timeout: 30 }; // seconds
+/// assert_eq!(client.sync(&request).await?.path, folder.path().join("app.db"));
+/// assert!(client.txid(&path).await?.txid >= 1);
+/// let request = VerifyRequest { path, timeout: 30 };
+/// assert_eq!(client.verify(&request).await?.error, None);
+/// assert_eq!(client.list().await?.databases.len(), 1);
+/// assert!(client.status().await?.problems.is_empty());
+///
+/// # let mut component = lockkeeper_component::DEFAULT_POLICY.to_vec();
+/// # component.extend([0, 5, 4, b'n', b'o', b't', b'e']); // another one, by its digest
+/// let installed = client.install_policy(component, None, 0, 0).await?;
+/// assert_eq!(client.policy().await?.component, installed.component);
+/// client.roll_back_policy().await?;
+/// assert!(client.reload_policy().await.is_err()); // there is no store to take one from
+/// # keeper.stop(Duration::from_secs(15)).await?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {

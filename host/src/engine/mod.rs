@@ -87,6 +87,50 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// keeper.stop(std::time::Duration::from_secs(15)).await
 /// # }
 /// ```
+///
+/// What else it can be asked:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// use std::time::Duration;
+///
+/// use lockkeeper::policy::{Installation, PolicySource};
+///
+/// let database = folder.path().join("app.db");
+/// app.execute_batch("INSERT INTO guests VALUES ('Ada')")?; // committed
+/// let synced = keeper.sync_database(&database).await?; // durable
+/// assert_eq!(synced.durable, synced.spooled);
+/// let proof = keeper.verify(&database).await?; // restored, and compared page by page
+/// assert!(Some(proof.txid) >= synced.durable);
+/// keeper.snapshot(&database).await?; // the whole database in one file of the replica
+/// keeper.enforce_retention(&database).await?; // what is due to be deleted, now
+///
+/// let reloaded = keeper.reload(&builder).await?; // the configuration, read again
+/// assert_eq!(reloaded.kept, 1);
+/// # let mut component = lockkeeper_component::DEFAULT_POLICY.to_vec();
+/// # component.extend([0, 5, 4, b'n', b'o', b't', b'e']); // another one, by its digest
+/// let wanted = Installation {
+///     shadow_decisions: 0,
+///     ..Installation::new(PolicySource::Bytes(component))
+/// };
+/// let installed = keeper.install_policy(wanted).await?;
+/// assert_eq!(keeper.deciding().component, Some(installed.component));
+/// assert_eq!(Some(keeper.roll_back_policy()?), installed.previous);
+/// assert!(keeper.reload_policy().await.is_err()); // there is no store to take one from
+///
+/// let deadline = keeper.shutdown_timeout();
+/// keeper.stop(deadline).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Lockkeeper {
     fleet: Arc<Fleet>,

@@ -239,6 +239,31 @@ pub struct LogHeld {
 }
 
 /// The state of everything that is replicated.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// keeper.sync().await?;
+/// let status = keeper.status();
+/// assert!(status.problems().is_empty()); // else alert
+/// for database in &status.databases {
+///     assert!(database.problems().is_empty());
+///     println!("{:?} behind", database.lag());
+///     println!("proven {:?} ago", database.verified_age());
+/// }
+/// # keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {

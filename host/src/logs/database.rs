@@ -100,6 +100,19 @@ impl LogDatabase {
     }
 
     /// How many records were not written until now.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let settings = lockkeeper::logs::LogSettings::at(folder.path().join("logs.db"));
+    /// let log = lockkeeper::logs::LogDatabase::open(settings)?;
+    /// assert_eq!(log.path(), folder.path().join("logs.db"));
+    /// assert_eq!(log.dropped(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.queue.dropped()

@@ -20,6 +20,30 @@ const QUEUE_LIMIT: usize = 100_000;
 const INTERVAL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Settings of a [`LogDatabase`](super::LogDatabase).
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # use lockkeeper::config::{KeyFile, KeyFileCheck};
+/// # let path = folder.path().join("key.txt");
+/// # KeyFile::generate().write(&path)?;
+/// # let identities = KeyFile::read(&path, KeyFileCheck::Strict)?;
+/// use lockkeeper::config::ConfigStore;
+/// use lockkeeper::logs::LogSettings;
+///
+/// let database = folder.path().join("app.db");
+/// ConfigStore::create(&database, &identities)?;
+/// let mut settings = LogSettings::of_application(&database, &identities)?;
+/// assert_eq!(settings.path, std::path::Path::new("logs.db"));
+/// settings.path = folder.path().join("logs.db");
+/// settings.rows_max = 10_000;
+/// settings.create()?;
+/// # assert!(settings.path.is_file());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LogSettings {

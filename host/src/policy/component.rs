@@ -87,6 +87,23 @@ impl Component {
     /// # Errors
     ///
     /// As [`Self::load`]; `Invalid` if it has another.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> lockkeeper::Result<()> {
+    /// use lockkeeper::policy::{Component, PolicySource};
+    ///
+    /// let digest = PolicySource::Embedded.digest()?;
+    /// let component = Component::load_pinned(&PolicySource::Embedded, Some(&digest))?;
+    /// assert_eq!(component.digest(), digest);
+    /// println!("{} {}: {}", component.name(), component.version(), component.summary());
+    /// println!("{} bytes for contract {}", component.size(), component.contract());
+    /// println!("imports {:?}, exports {:?}", component.imports(), component.exports());
+    /// assert!(Component::load_pinned(&PolicySource::Embedded, Some("00")).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load_pinned(source: &PolicySource, sha256: Option<&str>) -> Result<Self> {
         if let Some(expected) = sha256 {
             let found = source.digest()?;
@@ -219,6 +236,21 @@ impl Component {
     ///
     /// `Invalid` if the component gives no answer, or the text is larger than 16 MiB. A
     /// configuration with errors is an answer.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> lockkeeper::Result<()> {
+    /// use lockkeeper::policy::{Component, PolicySource};
+    ///
+    /// let component = Component::load(&PolicySource::Embedded)?;
+    /// let text = "dbs: [{path: app.db, replica: {path: backup}}]";
+    /// let validation = component.validate(text, &["file", "s3"])?;
+    /// assert!(validation.is_valid() && validation.diagnostics().is_empty());
+    /// println!("{} bytes of memory", validation.memory_bytes());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn validate(&self, source: &str, replica_kinds: &[&str]) -> Result<Validation> {
         if source.len() > CONFIGURATION_BYTES_MAX {
             return Err(Error::invalid(format!(

@@ -32,6 +32,24 @@ impl Component {
     /// # Errors
     ///
     /// `Unavailable` if the thread cannot be started.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> lockkeeper::Result<()> {
+    /// use lockkeeper::policy::decision::Facts;
+    /// use lockkeeper::policy::{Component, PolicySource, self_test, trace, vectors};
+    ///
+    /// let component = Component::load(&PolicySource::Embedded)?;
+    /// let questions = vectors::all();
+    /// assert_eq!(self_test(&component)?, questions.len());
+    /// let (name, facts): &(&str, Facts) = &questions[0];
+    /// let (proposal, cost) = component.on_trial(|trial| trial.propose(facts))??;
+    /// println!("{name}: {proposal:?} for {} units of fuel", cost.fuel);
+    /// println!("in a trace it is {}", trace::hash(&proposal));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_trial<T: Send>(&self, work: impl FnOnce(&Trial<'_>) -> T + Send) -> Result<T> {
         on_own_thread(|| work(&Trial { component: self }))
     }

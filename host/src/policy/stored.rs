@@ -17,6 +17,29 @@ pub const POLICY_FORMAT: &str = "wasm";
 const GENERATIONS_MAX: u32 = 8;
 
 /// The components of one configuration store.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # use lockkeeper::config::{KeyFile, KeyFileCheck};
+/// # let path = folder.path().join("key.txt");
+/// # KeyFile::generate().write(&path)?;
+/// # let identities = KeyFile::read(&path, KeyFileCheck::Strict)?;
+/// use lockkeeper::config::ConfigStore;
+/// use lockkeeper::policy::{PolicySource, StoredPolicies};
+///
+/// let database = folder.path().join("app.db");
+/// ConfigStore::create(&database, &identities)?;
+/// let stored = StoredPolicies::new(&database, identities);
+/// stored.save(&PolicySource::Embedded, "the first")?;
+/// stored.save(&PolicySource::Embedded, "the second")?;
+/// stored.roll_back(1)?;
+/// assert!(stored.get(2)?.is_some() && stored.get(3)?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct StoredPolicies {
     database: PathBuf,

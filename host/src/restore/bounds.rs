@@ -24,6 +24,32 @@ pub fn check_timestamp_bounds(files: &[ReplicaFile], time_ms: i64) -> Result<()>
 ///
 /// [`crate::ErrorKind::Invalid`] if the time is outside, or there is no file;
 /// [`crate::ErrorKind::Unavailable`] if the replica cannot be listed.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// # keeper.sync().await?;
+/// # keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// use lockkeeper::restore::{check_timestamp, check_timestamp_bounds};
+/// use lockkeeper::store::Replica;
+///
+/// let replica = Replica::file(folder.path().join("backup"))?;
+/// let files = replica.list_sealed().await?;
+/// let sealed_ms = files[0].created_ms;
+/// check_timestamp(&replica, sealed_ms).await?;
+/// assert!(check_timestamp_bounds(&files, 0).is_err()); // 1970 is before everything
+/// # Ok(())
+/// # }
+/// ```
 pub async fn check_timestamp(replica: &Replica, time_ms: i64) -> Result<()> {
     let files = replica.list_sealed().await?;
     let generations = v3::list(replica.store().as_ref()).await?;

@@ -144,6 +144,38 @@ pub struct Restored {
 /// # Cancel safety
 ///
 /// A dropped future leaves no output; the temporary file goes when its thread sees the end.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// # keeper.sync().await?;
+/// # keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// use std::sync::Arc;
+///
+/// use lockkeeper::restore::{IntegrityCheck, Progress, RestoreOptions, Target, restore};
+/// use lockkeeper::store::Replica;
+///
+/// let replica = Replica::file(folder.path().join("backup"))?;
+/// let options = RestoreOptions {
+///     target: Target::Latest,
+///     integrity_check: IntegrityCheck::Quick,
+///     progress: Some(Arc::new(|at: Progress| println!("{} of {}", at.bytes, at.bytes_total))),
+///     ..RestoreOptions::new(folder.path().join("restored.db"))
+/// };
+/// let restored = restore(&replica, options).await?;
+/// println!("{} bytes, up to {}", restored.size, restored.txid);
+/// # Ok(())
+/// # }
+/// ```
 pub async fn restore(replica: &Replica, options: RestoreOptions) -> Result<Restored> {
     restore_for(replica, options, Purpose::Use).await
 }

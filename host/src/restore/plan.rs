@@ -67,6 +67,35 @@ impl RestorePlan {
 ///
 /// [`ErrorKind::Unavailable`] if the replica cannot be listed, [`ErrorKind::Corrupt`] if files are
 /// missing in it, [`ErrorKind::Invalid`] if it has nothing for the target.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// # keeper.sync().await?;
+/// # keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// use lockkeeper::restore::{Target, check_reaches, expected_txid, has_backup};
+/// use lockkeeper::restore::{plan_only, plan_restore};
+/// use lockkeeper::store::Replica;
+///
+/// let replica = Replica::file(folder.path().join("backup"))?;
+/// assert!(has_backup(&replica).await?);
+/// let expected = expected_txid(&replica, Target::Latest).await?; // ask before the listing
+/// let plan = plan_restore(&replica, Target::Latest).await?;
+/// check_reaches(&replica, &plan, expected)?; // nothing is missing at the end
+/// println!("{} bytes in {} files", plan.size(), plan.file_count());
+/// assert_eq!(Some(plan_only(&replica, Target::Latest).await?.txid()), expected);
+/// # Ok(())
+/// # }
+/// ```
 pub async fn plan_restore(replica: &Replica, target: Target) -> Result<RestorePlan> {
     let Contents {
         files,

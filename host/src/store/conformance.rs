@@ -24,6 +24,19 @@ const TIME_MS: i64 = 1_795_449_658_764;
 /// # Panics
 ///
 /// If the store breaks the contract.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use lockkeeper::store::{FileStore, conformance};
+///
+/// conformance(&FileStore::open(folder.path())?).await;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn conformance(store: &dyn Store) {
     an_empty_folder(store).await;
     what_was_written(store).await;

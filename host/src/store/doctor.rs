@@ -43,6 +43,22 @@ pub enum Verdict {
 
 /// Tries out everything that a replica needs of its store, below the root of the replica: listing,
 /// writing, reading from any place, conditions, times, deleting. No object is left behind.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use lockkeeper::store::{FileStore, Verdict, examine};
+///
+/// let store = FileStore::open(folder.path())?;
+/// for check in examine(&store).await {
+///     assert!(!matches!(check.verdict, Verdict::Failed(_)), "{check:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub async fn examine(store: &dyn Store) -> Vec<Check> {
     let mut checks = Examination {
         store,

@@ -76,6 +76,22 @@ impl ObjectInfo {
     ///
     /// LTX files have times in whole milliseconds, but a Litestream that is killed between naming a
     /// file and setting its time leaves an exact one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lockkeeper::store::ObjectInfo;
+    ///
+    /// let object = ObjectInfo {
+    ///     key: "ltx/0/0000000000000001-0000000000000001.ltx".into(),
+    ///     size: 100,
+    ///     created: "2026-11-25T08:30:00.123Z".parse()?,
+    /// };
+    /// assert_eq!(object.created_ms() % 1000, 123);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn created_ms(&self) -> i64 {
         to_ms(self.created.as_nanosecond().div_euclid(NANOS_PER_MS))

@@ -56,6 +56,37 @@ pub(crate) struct Contents {
 }
 
 /// The LTX files of one database in a store.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use futures::TryStreamExt as _;
+/// use lockkeeper::store::{FileName, Level, Replica, body_from_bytes, body_from_file};
+///
+/// let replica = Replica::file(folder.path())?;
+/// let name: FileName = "0000000000000001-0000000000000001.ltx".parse()?;
+/// let sealed_ms = 1_795_449_658_764; // since the Unix epoch
+/// let size = replica.put(Level::L0, name, sealed_ms, body_from_bytes("content")).await?;
+///
+/// let files = replica.list(Level::L0).await?;
+/// assert_eq!((files[0].name, files[0].size, files[0].created_ms), (name, size, sealed_ms));
+/// assert_eq!(replica.list_all().await?, replica.list_sealed().await?);
+/// let rest = replica.get_from(Level::L0, name, 3).await?.expect("it is there");
+/// assert_eq!(rest.try_collect::<Vec<_>>().await?.concat(), b"tent");
+///
+/// let copy = std::fs::File::open(folder.path().join("ltx/0").join(name.to_string()))?;
+/// replica.put(Level::SNAPSHOT, name, sealed_ms, body_from_file(copy)).await?;
+/// replica.delete(Level::L0, name).await?;
+/// replica.delete_all(&replica.list_all().await?).await?;
+/// assert!(replica.get(Level::SNAPSHOT, name).await?.is_none());
+/// assert_eq!(replica.requests().total(), 0); // a folder is asked for nothing
+/// println!("{replica}: {:?}", replica.store());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Replica {
     store: Arc<dyn Store>,

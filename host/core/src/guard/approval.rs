@@ -16,6 +16,21 @@ pub type Approval = Result<(), String>;
 
 /// A refused restore is refused: the data stays as it is, and a person can do it by hand. A refused
 /// take-over would keep commits from being replicated, so it counts only for a while.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::guard::approval::approval;
+/// use lockkeeper_core::policy::{RestoreAction, RestoreFacts};
+///
+/// let facts = RestoreFacts {
+///     action: RestoreAction::RestoreMissing,
+///     ..RestoreFacts::default()
+/// };
+/// let refused = approval(&facts, Err("not on a weekend".into()));
+/// assert_eq!(refused.decision, Err("not on a weekend".into()));
+/// println!("{} was refused", facts.action.name());
+/// ```
 #[must_use]
 pub fn approval(facts: &RestoreFacts, answer: Approval) -> Guarded<Approval> {
     let Err(reason) = answer else {

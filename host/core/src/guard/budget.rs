@@ -64,6 +64,32 @@ impl Class {
 }
 
 /// What is left for one database, at times of a clock that never goes back.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::guard::budget::{
+///     Budget, Class, of_checkpoint, of_merge, of_snapshot, of_sync, of_verification,
+/// };
+/// use lockkeeper_core::policy::{
+///     CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, VerificationFacts,
+/// };
+///
+/// let mut budget = Budget::default();
+/// assert_eq!(budget.left(Class::Snapshot, 0), Class::Snapshot.allowance().at_once);
+/// budget.spend(Class::Snapshot, 4, 0);
+/// assert_eq!(budget.left(Class::Snapshot, 0), 0);
+/// assert_eq!(budget.left(Class::Snapshot, 3_600_000), 1); // 24 come back in a day
+///
+/// // What is spent is said by the class of work, for example:
+/// let facts = SyncFacts { sync_interval_ms: 1000, ..SyncFacts::default() };
+/// println!("{} to seal now, {} in a second", of_sync(&facts, 0), of_sync(&facts, 1000));
+/// let (checkpoint, passive) = (CheckpointFacts::default(), CheckpointProposal::Passive);
+/// println!("{} to checkpoint", of_checkpoint(&checkpoint, passive));
+/// println!("{} for a snapshot", of_snapshot(&SnapshotFacts::default()));
+/// println!("{} for a proof", of_verification(&VerificationFacts::default()));
+/// # let _ = of_merge;
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
     /// What was spent and has not come back, by class.

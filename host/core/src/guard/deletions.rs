@@ -133,6 +133,37 @@ impl<'a> Review<'a> {
     }
 
     /// Keeps what restores each held point, as long as this review lasts. Returns where each leads.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use lockkeeper_core::guard::deletions::{Review, Situation};
+    /// use lockkeeper_core::guard::holds::Holds;
+    /// use lockkeeper_core::inventory::{Inventory, ReplicaFile};
+    /// use lockkeeper_core::live_set::Window;
+    /// use lockkeeper_core::policy::Hold;
+    /// use lockkeeper_ltx::Level;
+    ///
+    /// # let file = |level: u8, name: &str| ReplicaFile {
+    /// #     level: Level::new(level).expect("a level"),
+    /// #     name: name.parse().expect("a name"),
+    /// #     size: 1000,
+    /// #     created_ms: 0,
+    /// # };
+    /// let inventory = Inventory::new(vec![file(9, "0000000000000001-0000000000000001.ltx")]);
+    /// let mut review = Review::new(Situation {
+    ///     inventory: &inventory,
+    ///     now_ms: 3_600_000,
+    ///     window: Window::default(),
+    ///     enabled: true,
+    ///     verification_failed: false,
+    /// })
+    /// .expect("files may be deleted");
+    /// assert_eq!(review.hold_facts("app.db").snapshots.len(), 1);
+    /// let hold = Hold { at_ms: 1_000, reason: "a lawsuit".into() };
+    /// let held = review.hold(Holds::accept(Some(vec![hold])).expect("one can be kept"));
+    /// assert_eq!(held[0].txid.map(|txid| txid.get()), Some(1));
+    /// ```
     pub fn hold(&mut self, holds: Holds) -> Vec<HeldPoint> {
         let hold = |hold: Hold| HeldPoint {
             txid: self.live.hold(self.situation.inventory, hold.at_ms),

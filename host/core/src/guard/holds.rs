@@ -38,6 +38,18 @@ impl HoldsPause {
 }
 
 /// Holds that can be kept.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::guard::holds::{Holds, HoldsPause};
+/// use lockkeeper_core::policy::Hold;
+///
+/// let hold = Hold { at_ms: 1_795_449_658_764, reason: "a lawsuit".into() };
+/// let holds = Holds::accept(Some(vec![hold])).expect("one can be kept");
+/// assert!(holds.len() == 1 && !holds.is_empty());
+/// assert_eq!(Holds::accept(None).map_err(HoldsPause::code), Err("holds-unknown"));
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Holds(Vec<Hold>);
 

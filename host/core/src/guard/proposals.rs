@@ -120,6 +120,27 @@ impl<T> Guarded<T> {
 /// No commit waits longer than the sync interval, however often the policy is asked meanwhile, and
 /// that is not too often; without a budget none goes before the interval has passed since the last
 /// seal.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::guard::proposals::{checkpoint, snapshot, sync, verification};
+/// use lockkeeper_core::policy::{
+///     CheckpointFacts, CheckpointProposal, SnapshotFacts, SyncFacts, SyncProposal,
+///     VerificationFacts,
+/// };
+///
+/// let facts = SyncFacts { sync_interval_ms: 1000, ..SyncFacts::default() };
+/// let guarded = sync(&facts, SyncProposal { wait_ms: 3_600_000 });
+/// assert_eq!(guarded.clamp.map(|clamp| clamp.code()), Some("sync-too-late"));
+///
+/// let facts = CheckpointFacts { snapshot_running: true, ..CheckpointFacts::default() };
+/// let guarded = checkpoint(&facts, CheckpointProposal::Passive);
+/// assert_eq!(guarded.decision, CheckpointProposal::None);
+///
+/// assert_eq!(snapshot(&SnapshotFacts::default(), Some("I like to")).decision, None);
+/// assert_eq!(verification(&VerificationFacts::default(), Some("why not")).decision, None);
+/// ```
 #[must_use]
 pub fn sync(facts: &SyncFacts, proposal: SyncProposal) -> Guarded<SyncProposal> {
     let left = |since_ms: u64| facts.sync_interval_ms.saturating_sub(since_ms);

@@ -11,6 +11,23 @@ use super::load::Commit;
 use crate::decision::Facts;
 
 /// Collects what the facts of one database say.
+///
+/// # Example
+///
+/// ```
+/// use lockkeeper_core::simulation::recorded::Recorded;
+/// use lockkeeper_core::simulation::{Prices, Report};
+/// use lockkeeper_core::vectors;
+///
+/// let mut recorded = Recorded::default();
+/// for (_, facts) in vectors::all() {
+///     recorded.add(&facts); // else from a trace
+/// }
+/// println!("{} commits until {}", recorded.commits().len(), recorded.end_ms());
+/// println!("{} ms between syncs", recorded.settings().sync_interval_ms);
+/// let nothing_yet = Report::default();
+/// assert_eq!(nothing_yet.cost(&Prices::default()), 0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
     settings: Settings,

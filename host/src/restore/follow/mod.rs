@@ -96,6 +96,44 @@ impl fmt::Debug for FollowOptions {
 ///
 /// A dropped future leaves a valid output, but a file that is being applied may still be applied
 /// to its end. With `stop`, it is awaited.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let app = rusqlite::Connection::open(folder.path().join("app.db"))?;
+/// # app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE guests (name)")?;
+/// # let builder = lockkeeper::Lockkeeper::builder()
+/// #     .config("dbs:\n  - path: app.db\n    replica: {path: backup}\n")
+/// #     .base_dir(folder.path());
+/// # let keeper = builder.clone().start().await?;
+/// # keeper.sync().await?;
+/// # keeper.stop(std::time::Duration::from_secs(15)).await?;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use lockkeeper::restore::{FollowOptions, follow};
+/// use lockkeeper::store::Replica;
+///
+/// let replica = Replica::file(folder.path().join("backup"))?;
+/// let (reached, told) = tokio::sync::oneshot::channel();
+/// let reached = std::sync::Mutex::new(Some(reached));
+/// let options = FollowOptions {
+///     interval: Duration::from_millis(100),
+///     applied: Some(Arc::new(move |txid| {
+///         let first = reached.lock().unwrap().take();
+///         first.map(|reached| reached.send(txid));
+///     })),
+///     ..FollowOptions::new(folder.path().join("copy.db"))
+/// };
+/// let stop = async { drop(told.await) }; // here at once; else when a signal comes
+/// let txid = follow(&replica, options, stop).await?;
+/// println!("the copy is at {txid}");
+/// # Ok(())
+/// # }
+/// ```
 pub async fn follow(
     replica: &Replica,
     options: FollowOptions,
