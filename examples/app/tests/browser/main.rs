@@ -6,6 +6,7 @@ mod driver;
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use driver::{Browser, POLL};
@@ -24,14 +25,14 @@ const CONTRAST: &str = include_str!("contrast.js");
 /// The application with a message that is durable, and its page in a browser. Nothing is sent
 /// before it is asked for.
 fn opened() -> Option<(Folder, Running, Browser)> {
-    opened_with("")
+    opened_with(LITESTREAM_YML)
 }
 
-/// The same, with something added to the configuration.
-fn opened_with(more: &str) -> Option<(Folder, Running, Browser)> {
+/// The same by another configuration.
+fn opened_with(yml: &str) -> Option<(Folder, Running, Browser)> {
     let browser = Browser::start()?;
     let folder = Folder::ready();
-    folder.save("litestream", &format!("{LITESTREAM_YML}{more}"), "yml");
+    folder.save("litestream", yml, "yml");
     let app = folder.start();
     app.sign("hello");
     app.sync();
@@ -70,20 +71,22 @@ fn is_empty(found: &Value) {
 }
 
 /// A file where the replica has its folder, until it is taken away again.
-struct Obstacle<'a>(&'a Folder);
+struct Obstacle {
+    replica: PathBuf,
+    aside: PathBuf,
+}
 
-impl<'a> Obstacle<'a> {
-    fn put(folder: &'a Folder) -> Self {
-        let replica = folder.path("litestream-replicas");
-        fs::rename(&replica, folder.path("aside")).expect("moved");
+impl Obstacle {
+    fn put(replica: PathBuf) -> Self {
+        let aside = replica.with_file_name("aside");
+        fs::rename(&replica, &aside).expect("moved");
         fs::write(&replica, "in the way").expect("written");
-        Self(folder)
+        Self { replica, aside }
     }
 
     fn take_away(self) {
-        let replica = self.0.path("litestream-replicas");
-        fs::remove_file(&replica).expect("removed");
-        fs::rename(self.0.path("aside"), &replica).expect("moved back");
+        fs::remove_file(&self.replica).expect("removed");
+        fs::rename(&self.aside, &self.replica).expect("moved back");
     }
 }
 
@@ -128,7 +131,7 @@ fn a_replica_that_fails_is_told_in_words_and_so_is_its_end() {
     };
     assert!(browser.text("#db0-state").contains("Replicating"));
     assert!(browser.text("#overall").contains("All is well"));
-    let obstacle = Obstacle::put(&folder);
+    let obstacle = Obstacle::put(folder.path("litestream-replicas"));
     app.sign("stays here for now");
     assert_eq!(app.post("/api/sync", &[]).status, 503);
     let state = browser.wait_for("#db0-state", |text| text.contains("Replica failing"));
@@ -136,6 +139,9 @@ fn a_replica_that_fails_is_told_in_words_and_so_is_its_end() {
     let why = why.as_str().expect("a reason");
     assert!(why.contains("litestream-replicas"), "{why}");
     assert!(state.contains(why), "{state}");
+    // What is sealed is not what is durable.
+    assert_ne!(database(&app)["spooled"], database(&app)["durable"]);
+    assert_eq!(browser.text("#db0-numbers .durable .txid"), durable(&app));
     browser.wait_for("#overall", |text| text.contains("needs attention"));
     browser.wait_for("#problems li", |text| text.contains(why));
     browser.prefer("dark");
@@ -149,15 +155,17 @@ fn a_replica_that_fails_is_told_in_words_and_so_is_its_end() {
 
 #[test]
 fn a_phone_shows_all_of_it_without_scrolling_sideways() {
-    let Some((folder, app, browser)) = opened() else {
+    // Nowhere to break a line.
+    let replica = "w".repeat(80);
+    let yml = LITESTREAM_YML.replace("litestream-replicas", &replica);
+    let Some((folder, app, browser)) = opened_with(&yml) else {
         return;
     };
     browser.resize(PHONE.0, PHONE.1);
     browser.ask("for (const it of document.querySelectorAll('details')) it.open = true");
     browser.picture("replication-phone");
     fits(&browser);
-    // A long reason, with a path that has nowhere to break.
-    let _obstacle = Obstacle::put(&folder);
+    let _obstacle = Obstacle::put(folder.path(&replica));
     app.sign("stays here for now");
     assert_eq!(app.post("/api/sync", &[]).status, 503);
     browser.wait_for("#db0-state", |text| text.contains("Replica failing"));
@@ -185,7 +193,7 @@ fn everything_on_the_page_has_a_name_and_its_place() {
     let Some((folder, app, browser)) = opened() else {
         return;
     };
-    let _obstacle = Obstacle::put(&folder);
+    let _obstacle = Obstacle::put(folder.path("litestream-replicas"));
     app.sign("stays here for now");
     assert_eq!(app.post("/api/sync", &[]).status, 503);
     browser.wait_for("#problems li", |text| !text.is_empty());
@@ -246,7 +254,8 @@ fn nothing_is_asked_of_anybody_else() {
 
 #[test]
 fn without_a_script_the_page_has_the_same_numbers() {
-    let Some((_folder, app, browser)) = opened_with("validation: {interval: 1s}\n") else {
+    let yml = format!("{LITESTREAM_YML}validation: {{interval: 1s}}\n");
+    let Some((_folder, app, browser)) = opened_with(&yml) else {
         return;
     };
     // Then nothing changes any more but the time.
