@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const TARGET: &str = "wasm32-wasip2";
+/// A megabyte would be the default. What an instance may have touched is looked through after each
+/// decision, and nothing here calls itself without a bound.
+const STACK: &str = "link-arg=-zstack-size=262144";
 
 /// What a wrapping cargo, clippy or coverage run sets for the host's code. In the nested build it
 /// would lint the guest, or give it flags of another target.
@@ -90,6 +93,7 @@ fn build(out: &Path) -> Result<PathBuf, String> {
         .args(["--crate-type", "cdylib"])
         .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
         .arg(&target_dir)
+        .args(["--", "-C", STACK])
         .status()
         .map_err(|error| format!("cannot run cargo for the policy component: {error}"))?;
     if !status.success() {

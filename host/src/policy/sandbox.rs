@@ -27,9 +27,9 @@ const HANDLES_MAX: usize = 1000;
 pub(super) const RUNNING_MAX: usize = 16;
 /// Between two memories: accesses are compared with the size of a memory, so that it is small.
 const GUARD_BYTES: u64 = 64 << 10;
-/// What of a memory or table stays with the pool for the next instance, in bytes: a default
-/// decision touches less.
-const RESIDENT_BYTES_MAX: usize = 256 << 10;
+/// What of a memory or table stays with the pool for the next instance, in bytes: the default
+/// component has less.
+const RESIDENT_BYTES_MAX: usize = 512 << 10;
 /// Places whose memory stays with the pool.
 const WARM_MAX: u32 = 4;
 
@@ -208,6 +208,7 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(places(INSTANCES_MAX))
         .total_memories(places(MEMORIES_MAX))
         .total_tables(places(TABLES_MAX))
+        .total_stacks(0)
         .max_core_instances_per_component(INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)
         .max_memories_per_module(MEMORIES_MAX)

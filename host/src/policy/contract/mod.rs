@@ -104,21 +104,21 @@ pub(super) trait Asked {
     fn on_event(&self, store: &mut Store<Outside>, event: &Event) -> Result<Vec<Alert>>;
 }
 
-/// A compiled component whose imports are linked and whose exports have the types of the contract.
+/// A compiled component whose imports are linked and which exports the functions of the contract.
 pub(super) enum Linked {
     V0_1(v0_1::PolicyPre<Outside>),
-    V0_2(v0_2::PolicyPre<Outside>),
+    V0_2(v0_2::Compiled),
 }
 
 impl Linked {
     pub(super) fn new(version: Version, instance: InstancePre<Outside>) -> Result<Self> {
         match version {
             Version::V0_1 => v0_1::PolicyPre::new(instance).map(Self::V0_1),
-            Version::V0_2 => v0_2::PolicyPre::new(instance).map(Self::V0_2),
+            Version::V0_2 => v0_2::Compiled::new(instance).map(Self::V0_2),
         }
     }
 
-    pub(super) fn instantiate(&self, store: &mut Store<Outside>) -> Result<Box<dyn Asked>> {
+    pub(super) fn instantiate(&self, store: &mut Store<Outside>) -> Result<Box<dyn Asked + '_>> {
         Ok(match self {
             Self::V0_1(linked) => Box::new(linked.instantiate(store)?),
             Self::V0_2(linked) => Box::new(linked.instantiate(store)?),

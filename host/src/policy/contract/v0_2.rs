@@ -1,5 +1,6 @@
 //! Version 0.2.0 of the contract: `wit/policy.wit`.
 
+use std::collections::HashMap;
 use std::result;
 
 use lockkeeper_core::guard::approval::Approval;
@@ -8,8 +9,10 @@ use lockkeeper_core::policy::{
     HoldFacts, Keep, RestoreFacts, RetentionFacts, SnapshotFacts, SyncFacts, SyncProposal,
     VerificationFacts,
 };
-use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Result, Store};
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, HasSelf, Instance, InstancePre, Lift, Linker, Lower,
+};
+use wasmtime::{Result, Store, format_err};
 
 use super::{Asked, Description, Readable, convert};
 use crate::policy::outside::Outside;
@@ -23,8 +26,9 @@ mod bindings {
     wasmtime::component::bindgen!({ path: "../wit", world: "policy" });
 }
 
+pub(in crate::policy) use bindings::PolicyImports;
 pub(in crate::policy) use bindings::lockkeeper::policy::types;
-pub(in crate::policy) use bindings::{Policy, PolicyImports, PolicyPre};
+use bindings::{Policy, PolicyIndices};
 
 /// The functions that a policy must export.
 pub(super) const EXPORTS: [&str; 11] = [
@@ -45,9 +49,64 @@ pub(super) fn link(linker: &mut Linker<Outside>) -> Result<()> {
     Policy::add_to_linker::<_, HasSelf<Outside>>(linker, |outside| outside)
 }
 
-impl Asked for Policy {
+/// A compiled component of this version.
+pub(in crate::policy) struct Compiled {
+    instance: InstancePre<Outside>,
+    functions: HashMap<&'static str, ComponentExportIndex>,
+    /// All functions with their types.
+    whole: PolicyIndices,
+}
+
+impl Compiled {
+    pub(super) fn new(instance: InstancePre<Outside>) -> Result<Self> {
+        let function = |name| {
+            let index = instance.component().get_export_index(None, name);
+            let index = index.ok_or_else(|| format_err!("it exports no `{name}`"))?;
+            Ok((name, index))
+        };
+        Ok(Self {
+            functions: EXPORTS.into_iter().map(function).collect::<Result<_>>()?,
+            whole: PolicyIndices::new(&instance)?,
+            instance,
+        })
+    }
+
+    pub(super) fn instantiate(&self, store: &mut Store<Outside>) -> Result<Questioned<'_>> {
+        Ok(Questioned {
+            compiled: self,
+            instance: self.instance.instantiate(store)?,
+        })
+    }
+}
+
+/// An instance, to be asked one question. The generated bindings look up every function and compare
+/// its type with each instance, which takes longer than to answer.
+pub(super) struct Questioned<'a> {
+    compiled: &'a Compiled,
+    instance: Instance,
+}
+
+impl Questioned<'_> {
+    fn ask<Q, A>(&self, store: &mut Store<Outside>, name: &str, question: Q) -> Result<A>
+    where
+        Q: ComponentNamedList + Lower,
+        (A,): ComponentNamedList + Lift,
+    {
+        let function = self.compiled.functions.get(name);
+        let function = function.ok_or_else(|| format_err!("the contract has no `{name}`"))?;
+        let function = self
+            .instance
+            .get_typed_func::<Q, (A,)>(&mut *store, function)?;
+        let (answer,) = function.call(store, question)?;
+        Ok(answer)
+    }
+}
+
+impl Asked for Questioned<'_> {
     fn metadata(&self, store: &mut Store<Outside>) -> Result<Description> {
-        let from = self.call_metadata(store)?;
+        // The first question of all: a function of another type is found now, not when it is asked.
+        self.compiled.whole.load(&mut *store, &self.instance)?;
+        let from: types::Description = self.ask(store, "metadata", ())?;
         Ok(Description {
             name: from.name,
             version: from.version,
@@ -63,12 +122,14 @@ impl Asked for Policy {
         replica_kinds: &[&str],
     ) -> Result<result::Result<Plan, Vec<Diagnostic>>> {
         let context = convert::context(replica_kinds);
-        let answer = self.call_validate(store, source, &context)?;
+        let answer: result::Result<types::Plan, Vec<types::Diagnostic>> =
+            self.ask(store, "validate", (source, &context))?;
         Ok(answer.map(convert::plan).map_err(convert::diagnostics))
     }
 
     fn plan_sync(&self, store: &mut Store<Outside>, facts: &SyncFacts) -> Result<SyncProposal> {
-        let proposal = self.call_plan_sync(store, convert::sync_facts(facts))?;
+        let facts = convert::sync_facts(facts);
+        let proposal: types::SyncProposal = self.ask(store, "plan-sync", (facts,))?;
         Ok(SyncProposal {
             wait_ms: proposal.wait,
         })
@@ -79,7 +140,8 @@ impl Asked for Policy {
         store: &mut Store<Outside>,
         facts: &CheckpointFacts,
     ) -> Result<CheckpointProposal> {
-        let proposal = self.call_plan_checkpoint(store, convert::checkpoint_facts(facts))?;
+        let facts = convert::checkpoint_facts(facts);
+        let proposal = self.ask(store, "plan-checkpoint", (facts,))?;
         Ok(convert::checkpoint_proposal(proposal))
     }
 
@@ -88,7 +150,7 @@ impl Asked for Policy {
         store: &mut Store<Outside>,
         facts: &SnapshotFacts,
     ) -> Result<Option<String>> {
-        self.call_plan_snapshot(store, &convert::snapshot_facts(facts))
+        self.ask(store, "plan-snapshot", (&convert::snapshot_facts(facts),))
     }
 
     fn plan_verification(
@@ -96,7 +158,8 @@ impl Asked for Policy {
         store: &mut Store<Outside>,
         facts: &VerificationFacts,
     ) -> Result<Option<String>> {
-        self.call_plan_verification(store, convert::verification_facts(facts))
+        let facts = convert::verification_facts(facts);
+        self.ask(store, "plan-verification", (facts,))
     }
 
     fn plan_compaction(
@@ -104,7 +167,8 @@ impl Asked for Policy {
         store: &mut Store<Outside>,
         facts: &CompactionFacts,
     ) -> Result<Readable<CompactionProposal>> {
-        let answer = self.call_plan_compaction(store, &convert::compaction_facts(facts))?;
+        let facts = convert::compaction_facts(facts);
+        let answer = self.ask(store, "plan-compaction", (&facts,))?;
         Ok(convert::compaction_proposals(answer))
     }
 
@@ -113,12 +177,14 @@ impl Asked for Policy {
         store: &mut Store<Outside>,
         facts: &RetentionFacts,
     ) -> Result<Readable<Keep>> {
-        let answer = self.call_plan_retention(store, &convert::retention_facts(facts))?;
+        let facts = convert::retention_facts(facts);
+        let answer = self.ask(store, "plan-retention", (&facts,))?;
         Ok(convert::keeps(answer))
     }
 
     fn plan_holds(&self, store: &mut Store<Outside>, facts: &HoldFacts) -> Result<Vec<Hold>> {
-        let answer = self.call_plan_holds(store, &convert::hold_facts(facts))?;
+        let facts = convert::hold_facts(facts);
+        let answer: Vec<types::Hold> = self.ask(store, "plan-holds", (&facts,))?;
         Ok(answer.into_iter().map(convert::hold).collect())
     }
 
@@ -127,11 +193,13 @@ impl Asked for Policy {
         store: &mut Store<Outside>,
         facts: &RestoreFacts,
     ) -> Result<Approval> {
-        self.call_approve_restore(store, &convert::restore_facts(facts))
+        let facts = convert::restore_facts(facts);
+        self.ask(store, "approve-restore", (&facts,))
     }
 
     fn on_event(&self, store: &mut Store<Outside>, event: &Event) -> Result<Vec<Alert>> {
-        let answer = self.call_on_event(store, &convert::event(event))?;
+        let event = convert::event(event);
+        let answer: Vec<types::Alert> = self.ask(store, "on-event", (&event,))?;
         Ok(answer.into_iter().map(convert::alert).collect())
     }
 }
