@@ -251,7 +251,7 @@ pub static KEYS: &[Key] = &[
     replica(ALL, "age.recipients", Kind::Texts, "Keys to encrypt for.").refused(AGE),
     replica(S3_LIKE, "access-key-id", Kind::Text, "The key's name."),
     replica(S3_LIKE, "secret-access-key", Kind::Secret, "The key."),
-    replica(S3_LIKE, "region", Kind::Text, "The region."),
+    replica(S3_LIKE, "region", Kind::Text, "The region.").varies("that of the bucket, which is asked for; `us-east-1` with `endpoint`"),
     replica(BUCKETS, "bucket", Kind::Text, "The bucket or container."),
     replica(ENDPOINTS, "endpoint", Kind::Text, "The server, where it is not the provider's own."),
     replica(S3_LIKE, "part-size", Kind::Size, "The size of the parts of an upload; at least `5MiB`.").varies("`5MiB`"),

@@ -7,7 +7,7 @@ use crate::paths;
 use crate::policy::ReplicaPlan;
 use crate::secret::Secret;
 use crate::settings::{ReplicaPlace, ReplicaSettings};
-use crate::store::cloud::{AzurePlace, Connectivity, Encryption, GcsPlace, S3Place};
+use crate::store::cloud::{Amazon, AzurePlace, Connectivity, Encryption, GcsPlace, S3Place};
 use crate::{Error, Result};
 
 /// The only cipher there is for keys of customers.
@@ -83,6 +83,7 @@ fn s3(reader: &mut SettingsReader, around: &Surroundings<'_>) -> Result<S3Place>
         part_len: size(reader.number("part-size")?),
         concurrency: size(reader.number("concurrency")?),
         connectivity: around.connectivity.clone(),
+        amazon: Amazon::default(),
     })
 }
 

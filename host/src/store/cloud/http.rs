@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::LOCATION;
+use http::response::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -25,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::carried::Carried;
 use super::gate::{self, Gates};
+use super::region::{self, Regions};
 use super::requests::{Class, Counters};
 use crate::https::{self, Causes, Connections};
 
@@ -58,6 +61,7 @@ impl Eq for Connectivity {}
 struct Pools {
     verified: Option<Pool>,
     unverified: Option<Pool>,
+    regions: Arc<Regions>,
 }
 
 impl Connectivity {
@@ -72,6 +76,11 @@ impl Connectivity {
             return Ok(pool.clone());
         }
         Ok(slot.insert(Pool::new(skip_verify)?).clone())
+    }
+
+    pub(super) fn regions(&self) -> Arc<Regions> {
+        let pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&pools.regions)
     }
 }
 
@@ -148,6 +157,7 @@ impl HttpService for Wire {
         if !parts.status.is_success() {
             let refusal = Bounded::new(body, ERROR_LEN_MAX).collect().await?;
             let refusal = carried.remove_from(refusal.to_bytes());
+            let (parts, refusal) = with_region(parts, refusal);
             return Ok(HttpResponse::from_parts(parts, refusal.into()));
         }
         let len_max = match class {
@@ -157,6 +167,21 @@ impl HttpService for Wire {
         let body = HttpResponseBody::new(Bounded::new(body, len_max));
         Ok(HttpResponse::from_parts(parts, body))
     }
+}
+
+/// A refusal that says in which region a bucket is, in the words that Amazon has for it elsewhere.
+/// The client reads nothing of a redirection that does not lead anywhere, so it is another status.
+fn with_region(mut parts: Parts, refusal: Bytes) -> (Parts, Bytes) {
+    let region = parts.headers.get(region::HEADER);
+    let Some(region) = region.and_then(|region| region.to_str().ok()) else {
+        return (parts, refusal);
+    };
+    if !parts.status.is_redirection() || parts.headers.contains_key(LOCATION) {
+        return (parts, refusal);
+    }
+    let text = format!("<Code>PermanentRedirect</Code><Region>{region}</Region>");
+    parts.status = StatusCode::BAD_REQUEST;
+    (parts, text.into())
 }
 
 fn failed(error: legacy::Error) -> HttpError {

@@ -6,6 +6,7 @@ mod environment;
 mod gate;
 mod gcs;
 mod http;
+mod region;
 mod requests;
 mod s3;
 
@@ -20,7 +21,7 @@ pub(crate) use self::gcs::GcsPlace;
 pub(crate) use self::http::Connectivity;
 pub(super) use self::requests::Counters;
 pub use self::requests::RequestCounts;
-pub(crate) use self::s3::{Encryption, S3Place};
+pub(crate) use self::s3::{Amazon, Encryption, S3Place};
 use crate::{Error, Result};
 
 /// Few tries and short waits within one operation: whoever wants it done knows better how long to

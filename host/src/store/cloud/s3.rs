@@ -8,10 +8,11 @@ use lockkeeper_core::s3::{Provider, endpoint_url, is_private};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 use super::http::{Connectivity, Wire};
+use super::region::Located;
 use super::{below, check_url, check_word, environment, parse_root, retry};
 use crate::secret::Secret;
 use crate::store::object::{Bucket, ObjectStoreAdapter, UploadLimits};
-use crate::store::{Layout, Replica};
+use crate::store::{Layout, Replica, Store};
 use crate::{Error, Result};
 
 /// The base64 of 32 bytes, in letters.
@@ -40,6 +41,37 @@ pub(crate) struct S3Place {
     pub(crate) part_len: Option<usize>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) connectivity: Connectivity,
+    pub(crate) amazon: Amazon,
+}
+
+/// Where Amazon has its servers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Amazon {
+    #[default]
+    Itself,
+    /// All of them are one, at this URL.
+    #[cfg(test)]
+    At(String),
+}
+
+impl Amazon {
+    /// The server of a region.
+    fn endpoint(&self, region: &str) -> String {
+        match self {
+            Self::Itself => format!("https://s3.{region}.amazonaws.com"),
+            #[cfg(test)]
+            Self::At(url) => format!("{url}/{region}"),
+        }
+    }
+
+    /// A bucket at the server that knows all regions.
+    pub(super) fn bucket_of_any_region(&self, bucket: &str) -> String {
+        match self {
+            Self::Itself => format!("https://s3.amazonaws.com/{bucket}"),
+            #[cfg(test)]
+            Self::At(url) => format!("{url}/any/{bucket}"),
+        }
+    }
 }
 
 /// A key that the service encrypts with.
@@ -60,19 +92,50 @@ impl S3Place {
     ///
     /// [`crate::ErrorKind::Invalid`] if something is missing or contradicts something else.
     pub(crate) fn open(&self) -> Result<Replica> {
+        let provider = self.provider();
+        let wire = Wire {
+            pool: self.connectivity.pool(self.skip_verify)?,
+            counters: Arc::default(),
+            header: (provider == Provider::Tigris).then(|| {
+                let name = HeaderName::from_static("x-tigris-consistent");
+                (name, HeaderValue::from_static("true"))
+            }),
+        };
+        let region = self.region.as_deref();
+        let region = region.unwrap_or_else(|| provider.default_region());
+        let store = self.adapter(region, wire.clone())?;
+        let store: Arc<dyn Store> = if self.region.is_some() || self.endpoint.is_some() {
+            Arc::new(store)
+        } else {
+            let regions = self.connectivity.regions();
+            Arc::new(Located::new(self.clone(), wire, regions, store))
+        };
+        Ok(Replica::new(store, Layout::S3))
+    }
+
+    fn provider(&self) -> Provider {
+        Provider::of(self.endpoint.as_deref().map(endpoint_url).as_deref())
+    }
+
+    /// The store in a region.
+    ///
+    /// # Errors
+    ///
+    /// As [`S3Place::open`].
+    pub(super) fn adapter(&self, region: &str, wire: Wire) -> Result<ObjectStoreAdapter> {
         let endpoint = self.endpoint.as_deref().map(endpoint_url);
-        let provider = Provider::of(endpoint.as_deref());
+        let provider = self.provider();
         let begins_with_slash = self.path.is_empty() || self.path.starts_with('/');
         let root = match self.path.strip_prefix('/') {
             Some("") => parse_root("/")?,
             Some(rest) => parse_root(rest)?,
             None => parse_root(&self.path)?,
         };
-        let url = self.bucket_url(provider, endpoint.as_deref(), begins_with_slash);
+        let url = self.bucket_url(region, endpoint.as_deref(), begins_with_slash);
         check_url("endpoint", &url)?;
         for (setting, text) in [
             ("bucket", Some(self.bucket.as_str())),
-            ("region", self.region.as_deref()),
+            ("region", Some(region)),
             (
                 "access-key-id",
                 self.access_key_id.as_ref().map(Secret::expose),
@@ -81,15 +144,7 @@ impl S3Place {
         ] {
             check_word(setting, text.unwrap_or_default())?;
         }
-        let counters = Arc::default();
-        let wire = Wire {
-            pool: self.connectivity.pool(self.skip_verify)?,
-            counters: Arc::clone(&counters),
-            header: (provider == Provider::Tigris).then(|| {
-                let name = HeaderName::from_static("x-tigris-consistent");
-                (name, HeaderValue::from_static("true"))
-            }),
-        };
+        let counters = Arc::clone(&wire.counters);
         let signs = provider.needs_signed_payload() || self.sign_payload != Some(false);
         // A checksum goes with every deletion of many, so who wants none deletes one by one. So
         // does who has a slash before every key, which that request would leave out.
@@ -98,7 +153,7 @@ impl S3Place {
             && self.require_content_md5 != Some(false);
         let builder = AmazonS3Builder::new()
             .with_bucket_name(&self.bucket)
-            .with_region(self.region(provider))
+            .with_region(region)
             .with_endpoint(url)
             .with_virtual_hosted_style_request(true)
             .with_unsigned_payload(!signs)
@@ -125,8 +180,7 @@ impl S3Place {
             counters,
             ..Bucket::new(client)
         };
-        let store = ObjectStoreAdapter::below(bucket, root);
-        Ok(Replica::new(Arc::new(store), Layout::S3))
+        Ok(ObjectStoreAdapter::below(bucket, root))
     }
 
     /// What tells this place from all others.
@@ -146,18 +200,13 @@ impl S3Place {
         }
     }
 
-    fn region(&self, provider: Provider) -> String {
-        let region = self.region.clone();
-        region.unwrap_or_else(|| provider.default_region().to_owned())
-    }
-
     /// What the client puts a slash and a key after.
-    fn bucket_url(&self, provider: Provider, endpoint: Option<&str>, slash: bool) -> String {
-        let own = format!("https://s3.{}.amazonaws.com", self.region(provider));
+    fn bucket_url(&self, region: &str, endpoint: Option<&str>, slash: bool) -> String {
+        let own = self.amazon.endpoint(region);
         let endpoint = endpoint.unwrap_or(&own);
         // A certificate for the names of all buckets does not cover one with dots in it.
         let in_path = self.force_path_style == Some(true)
-            || provider.needs_path_style()
+            || self.provider().needs_path_style()
             || self.bucket.contains('.');
         let mut url = match endpoint.split_once("://") {
             Some((scheme, host)) if !in_path => format!("{scheme}://{}.{host}", self.bucket),
@@ -297,11 +346,11 @@ mod tests {
         ] {
             let place = S3Place {
                 bucket: bucket.into(),
+                endpoint: endpoint.map(str::to_owned),
                 force_path_style: style,
                 ..place()
             };
-            let provider = Provider::of(endpoint);
-            assert_eq!(place.bucket_url(provider, endpoint, slash), url);
+            assert_eq!(place.bucket_url("us-east-1", endpoint, slash), url);
         }
     }
 
