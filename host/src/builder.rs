@@ -10,9 +10,9 @@ pub use lockkeeper_ltx::PageEncoding;
 use tracing::Dispatch;
 
 use crate::config::{ConfigStore, Identities, LITESTREAM_SCOPE};
-use crate::configuration::{Configuration, Entry};
+use crate::configuration::{Configuration, Entry, Logging};
 use crate::engine::{Common, Lockkeeper, LogWatcher};
-use crate::logs::ReplicationLog;
+use crate::logs::{Follow, ReplicationLog};
 use crate::policy::trace::TraceSettings;
 use crate::policy::{Component, Policy, PolicySource, Severity, StoredPolicies};
 use crate::restore::{IntegrityCheck, RestoreOptions, RestorePlan, plan_restore, restore};
@@ -88,6 +88,7 @@ pub struct Builder {
     encoding: PageEncoding,
     restore_if_missing: bool,
     log: Option<Dispatch>,
+    follow: Follow,
 }
 
 /// Where the configuration is.
@@ -201,6 +202,30 @@ impl Builder {
         self
     }
 
+    /// Called with `logging:` of each configuration that comes into force, from the first on, so
+    /// that a subscriber given to [`Builder::log_to`] can follow it. Without one it is not called:
+    /// the log then follows by itself.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tracing::level_filters::LevelFilter;
+    /// use tracing_subscriber::layer::SubscriberExt as _;
+    /// let (level, changes) = tracing_subscriber::reload::Layer::new(LevelFilter::INFO);
+    /// let own = tracing_subscriber::registry().with(level);
+    /// let builder = lockkeeper::Lockkeeper::builder()
+    ///     .log_to(own)
+    ///     .on_logging(move |logging| {
+    ///         // An error is a subscriber that is gone.
+    ///         let _ = changes.reload(LevelFilter::from_level(logging.level));
+    ///     });
+    /// # drop(builder);
+    /// ```
+    pub fn on_logging(mut self, follow: impl Fn(&Logging) + Send + Sync + 'static) -> Self {
+        self.follow = Follow::new(follow);
+        self
+    }
+
     /// Reads and validates the configuration. [`Builder::start`] does it as well.
     ///
     /// # Errors
@@ -289,7 +314,7 @@ impl Builder {
             watcher: Arc::new(LogWatcher::new()),
         };
         let log = match self.log {
-            Some(subscriber) => ReplicationLog::given(subscriber),
+            Some(subscriber) => ReplicationLog::given(subscriber, self.follow),
             None => ReplicationLog::configured(&configuration.logging),
         };
         let databases = entries.len();

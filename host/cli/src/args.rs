@@ -108,3 +108,30 @@ fn is_long_with_one_dash(word: &[u8]) -> bool {
     matches!(word, [b'-', first, second, ..]
         if first.is_ascii_alphabetic() && (second.is_ascii_alphanumeric() || *second == b'-'))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_for_systemd_starts_what_there_is() {
+        let unit = include_str!("../../../examples/systemd/lockkeeper.service");
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="));
+        let words = line.unwrap().split(' ').map(OsString::from);
+        let cli = Cli::try_parse_from(normalise(words)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(matches!(cli.command, Some(Command::Replicate(_))));
+        let credential = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("LoadCredential="));
+        let (name, _) = credential.unwrap().split_once(':').unwrap();
+        let key = format!("${{CREDENTIALS_DIRECTORY}}/{name}");
+        assert_eq!(cli.globals.age_key, Some(PathBuf::from(key)));
+        // Its folder is the one that may be written.
+        let db_path = cli.globals.dbpath.unwrap();
+        let folder = format!("ReadWritePaths={}", db_path.parent().unwrap().display());
+        assert!(unit.lines().any(|line| line == folder), "{folder}");
+    }
+}

@@ -6,10 +6,11 @@ use std::io::{self, IsTerminal};
 use anyhow::{Context, Result};
 use lockkeeper::{LogFormat, Logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 /// Runs one future to its end.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -51,8 +52,44 @@ impl Termination {
     }
 }
 
-/// Logs what the library reports, as the configuration says.
-pub(crate) fn log(logging: &Logging, level: Option<tracing::Level>) {
+/// The log of the process, which another configuration changes.
+pub(crate) struct Log {
+    form: reload::Handle<Form, Registry>,
+    level: reload::Handle<Targets, Registry>,
+    /// Instead of the configured one.
+    fixed_level: Option<tracing::Level>,
+}
+
+/// What makes lines of events.
+type Form = Box<dyn Layer<Registry> + Send + Sync>;
+
+impl Log {
+    /// Logs what the library reports, as the configuration says; but from `level` on, if it is
+    /// given.
+    pub(crate) fn start(logging: &Logging, level: Option<tracing::Level>) -> Self {
+        let (form, form_now) = reload::Layer::new(form(logging));
+        let ours = of_level(level.unwrap_or(logging.level));
+        let (ours, level_now) = reload::Layer::new(ours);
+        tracing_subscriber::registry()
+            .with(form.with_filter(ours))
+            .init();
+        Self {
+            form: form_now,
+            level: level_now,
+            fixed_level: level,
+        }
+    }
+
+    /// Logs as another configuration says.
+    pub(crate) fn change(&self, logging: &Logging) {
+        let level = self.fixed_level.unwrap_or(logging.level);
+        // Both fail only when the subscriber is gone, which is there as long as the process.
+        let _ = self.form.reload(form(logging));
+        let _ = self.level.reload(of_level(level));
+    }
+}
+
+fn form(logging: &Logging) -> Form {
     let writer = if logging.stderr {
         BoxMakeWriter::new(io::stderr)
     } else {
@@ -69,14 +106,13 @@ pub(crate) fn log(logging: &Logging, level: Option<tracing::Level>) {
         .with_target(false)
         .with_file(logging.source)
         .with_line_number(logging.source);
-    let layer = match logging.format {
+    match logging.format {
         LogFormat::Json => layer.json().boxed(),
         LogFormat::Pretty => layer.pretty().boxed(),
         _ => layer.boxed(),
-    };
-    let ours = tracing_subscriber::filter::Targets::new()
-        .with_target("lockkeeper", level.unwrap_or(logging.level));
-    tracing_subscriber::registry()
-        .with(layer.with_filter(ours))
-        .init();
+    }
+}
+
+fn of_level(level: tracing::Level) -> Targets {
+    Targets::new().with_target("lockkeeper", level)
 }

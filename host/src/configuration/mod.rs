@@ -99,6 +99,18 @@ pub struct Logging {
     pub source: bool,
 }
 
+impl Default for Logging {
+    /// As a configuration without `logging` has it.
+    fn default() -> Self {
+        Self {
+            level: tracing::Level::INFO,
+            format: LogFormat::Text,
+            stderr: false,
+            source: false,
+        }
+    }
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -394,16 +406,19 @@ fn life(top: &mut SettingsReader) -> Result<LifeSettings> {
 }
 
 fn logging(top: &mut SettingsReader) -> Result<Logging> {
+    let default = Logging::default();
     let level = match top.text("logging.level")?.as_deref() {
+        None => default.level,
         Some("trace") => tracing::Level::TRACE,
         Some("debug") => tracing::Level::DEBUG,
-        None | Some("info") => tracing::Level::INFO,
+        Some("info") => tracing::Level::INFO,
         Some("warn" | "warning") => tracing::Level::WARN,
         Some("error") => tracing::Level::ERROR,
         Some(_) => return Err(unknown_word("logging.level")),
     };
     let format = match top.text("logging.type")?.as_deref() {
-        None | Some("text") => LogFormat::Text,
+        None => default.format,
+        Some("text") => LogFormat::Text,
         Some("json") => LogFormat::Json,
         Some("pretty") => LogFormat::Pretty,
         Some(_) => return Err(unknown_word("logging.type")),
@@ -411,8 +426,8 @@ fn logging(top: &mut SettingsReader) -> Result<Logging> {
     Ok(Logging {
         level,
         format,
-        stderr: top.flag("logging.stderr")?.unwrap_or(false),
-        source: top.flag("logging.source")?.unwrap_or(false),
+        stderr: top.flag("logging.stderr")?.unwrap_or(default.stderr),
+        source: top.flag("logging.source")?.unwrap_or(default.source),
     })
 }
 
@@ -513,6 +528,7 @@ fn database(
 mod tests {
     use super::*;
     use crate::policy::PolicySource;
+    use crate::settings::ReplicaPlace;
 
     fn read(top: &str) -> Configuration {
         let component = Component::load(&PolicySource::Embedded).unwrap();
@@ -543,6 +559,41 @@ mod tests {
         assert_eq!(settings.life.l0_retention, Duration::from_secs(60));
         assert!(configuration.replica_of(Path::new("/srv/app.db")).is_ok());
         assert!(configuration.replica_of(Path::new("/srv/b.db")).is_err());
+    }
+
+    #[test]
+    fn d4_the_top_is_the_default_of_every_replica_in_the_units_of_go() {
+        let component = Component::load(&PolicySource::Embedded).unwrap();
+        let text = "region: eu-central-1\nsync-interval: 1m30s\npart-size: 6MiB\n\
+                    access-key-id: id\nsecret-access-key: key\n\
+                    dbs:\n\
+                    - {path: a.db, replica: {type: s3, bucket: b, path: p}}\n\
+                    - {path: b.db, replica: {type: s3, bucket: b, path: q, \
+                       region: us-west-2, sync-interval: 2s, part-size: 7MB}}\n\
+                    - {path: c.db, replica: {path: r}}\n";
+        let configuration = Configuration::read(text, &component, Path::new("/")).unwrap();
+        let found: Vec<_> = configuration
+            .databases
+            .iter()
+            .map(|entry| {
+                let replica = entry.replica();
+                let cloud = match &replica.place {
+                    ReplicaPlace::S3(place) => {
+                        Some((place.region.clone().unwrap(), place.part_len.unwrap()))
+                    }
+                    _ => None,
+                };
+                (replica.sync_interval.as_secs(), cloud)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (90, Some(("eu-central-1".to_owned(), 6 << 20))),
+                (2, Some(("us-west-2".to_owned(), 7_000_000))),
+                (90, None),
+            ]
+        );
     }
 
     #[test]

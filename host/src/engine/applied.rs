@@ -11,7 +11,8 @@ use super::fleet::Fleet;
 use super::reload::{self, Reloaded};
 use crate::Result;
 use crate::builder::Builder;
-use crate::configuration::{Configuration, Entry};
+use crate::configuration::{Configuration, Entry, Logging};
+use crate::logs::Follow;
 
 /// What runs of a configuration. One change is made at a time.
 #[derive(Debug)]
@@ -19,14 +20,16 @@ pub(super) struct Applied {
     entries: Mutex<Vec<Entry>>,
     beside: Beside,
     shutdown_timeout: watch::Sender<Duration>,
+    follow: Follow,
 }
 
 impl Applied {
-    pub(super) fn new(entries: Vec<Entry>) -> Self {
+    pub(super) fn new(entries: Vec<Entry>, follow: Follow) -> Self {
         Self {
             entries: Mutex::new(entries),
             beside: Beside::default(),
             shutdown_timeout: watch::Sender::new(Configuration::SHUTDOWN_TIMEOUT),
+            follow,
         }
     }
 
@@ -77,7 +80,18 @@ impl Applied {
     pub(super) async fn run_beside(&self, fleet: &Arc<Fleet>, configuration: &Configuration) {
         let timeout = configuration.shutdown_timeout();
         self.shutdown_timeout.send_replace(timeout);
+        self.log_as(configuration.logging()).await;
         self.beside.listen(fleet, configuration.control()).await;
         self.beside.beat(fleet, configuration.heartbeat()).await;
+    }
+
+    async fn log_as(&self, logging: &Logging) {
+        let (follow, logging) = (self.follow.clone(), logging.clone());
+        let followed = blocking(move || {
+            follow.to(&logging);
+            Ok(())
+        });
+        // Nothing in it fails.
+        let _ = followed.await;
     }
 }

@@ -175,7 +175,7 @@ impl Lockkeeper {
         }
         let handle = runtime.handle().clone();
         let members = Arc::clone(&fleet);
-        let applied = Arc::new(Applied::new(entries));
+        let applied = Arc::new(Applied::new(entries, log.follow()));
         let changes = Arc::clone(&applied);
         let thread = std::thread::Builder::new()
             .name("lockkeeper".into())
@@ -318,7 +318,8 @@ impl Lockkeeper {
 
     /// Reads the configuration again from where the builder has it, and replicates what it names
     /// from then on. Databases whose settings did not change are not touched; no transaction is
-    /// lost of those that are started again. How it logs stays as it was.
+    /// lost of those that are started again. It logs as the new configuration has it; see
+    /// [`Builder::on_logging`] where the application has the log.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ mod replication;
 mod settings;
 
 pub use database::LogDatabase;
-pub(crate) use replication::ReplicationLog;
+pub(crate) use replication::{Follow, ReplicationLog};
 pub use settings::LogSettings;
 
 #[cfg(test)]

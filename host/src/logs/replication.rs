@@ -1,15 +1,16 @@
 //! The log of one replication, which no other part of the process shares.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime;
 use tracing::dispatcher::{self, DefaultGuard, Dispatch};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::configuration::{LogFormat, Logging};
 
@@ -25,44 +26,58 @@ thread_local! {
 /// Where the events of one replication go.
 pub(crate) struct ReplicationLog {
     dispatch: Dispatch,
-    /// Writes the last lines when it is dropped.
-    _writer: Option<WorkerGuard>,
+    follow: Follow,
+    /// What writes them; `None` if the application does.
+    lines: Option<Arc<Lines>>,
 }
 
 impl ReplicationLog {
     /// To standard output or standard error, as the configuration has it.
     pub(crate) fn configured(logging: &Logging) -> Self {
-        if logging.stderr {
-            Self::lines(logging, io::stderr(), io::stderr().is_terminal())
-        } else {
-            Self::lines(logging, io::stdout(), io::stdout().is_terminal())
-        }
+        Self::lines(logging, standard(logging))
     }
 
-    /// To a subscriber of the application.
-    pub(crate) fn given(dispatch: Dispatch) -> Self {
+    /// To a subscriber of the application, which may follow the configuration.
+    pub(crate) fn given(dispatch: Dispatch, follow: Follow) -> Self {
         Self {
             dispatch,
-            _writer: None,
+            follow,
+            lines: None,
         }
     }
 
     /// Where everything else of this thread goes.
     #[cfg(test)]
     pub(crate) fn current() -> Self {
-        Self::given(dispatcher::get_default(Clone::clone))
+        Self::given(dispatcher::get_default(Clone::clone), Follow::default())
     }
 
-    fn lines(logging: &Logging, out: impl Write + Send + 'static, colour: bool) -> Self {
-        let (lines, writer) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(LINES_MAX)
-            .thread_name("lockkeeper-lines")
-            .finish(out);
+    fn lines(logging: &Logging, out: Out) -> Self {
+        let (form, guard) = form(logging, out);
+        let (form, form_now) = reload::Layer::new(form);
+        let (level, level_now) = reload::Layer::new(of_level(logging));
+        let writing = Writing {
+            logging: logging.clone(),
+            _guard: guard,
+        };
+        let lines = Arc::new(Lines {
+            form: form_now,
+            level: level_now,
+            writing: Mutex::new(Some(writing)),
+        });
+        let following = Arc::clone(&lines);
         Self {
-            dispatch: dispatch(logging, lines, colour),
-            _writer: Some(writer),
+            dispatch: tracing_subscriber::registry()
+                .with(form.with_filter(level))
+                .into(),
+            follow: Follow::new(move |logging| following.change(logging, standard)),
+            lines: Some(lines),
         }
+    }
+
+    /// What makes it follow another configuration.
+    pub(crate) fn follow(&self) -> Follow {
+        self.follow.clone()
     }
 
     /// Does `work` with this log, on this thread.
@@ -81,13 +96,113 @@ impl ReplicationLog {
     }
 }
 
-fn dispatch<W>(logging: &Logging, writer: W, colour: bool) -> Dispatch
-where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
+impl Drop for ReplicationLog {
+    /// Writes the last lines.
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.lock().take();
+        }
+    }
+}
+
+/// What is done when another configuration says how replication logs.
+#[derive(Clone, Default)]
+pub(crate) struct Follow(Option<Arc<OnLogging>>);
+
+type OnLogging = dyn Fn(&Logging) + Send + Sync;
+
+impl Follow {
+    pub(crate) fn new(follow: impl Fn(&Logging) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(follow)))
+    }
+
+    /// May block for a second.
+    pub(crate) fn to(&self, logging: &Logging) {
+        if let Some(follow) = &self.0 {
+            follow(logging);
+        }
+    }
+}
+
+impl fmt::Debug for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follow").finish_non_exhaustive()
+    }
+}
+
+/// Lines that are written, and how: that may change meanwhile.
+struct Lines {
+    form: reload::Handle<Form, Registry>,
+    level: reload::Handle<Targets, Registry>,
+    /// `None` once the log has ended.
+    writing: Mutex<Option<Writing>>,
+}
+
+struct Writing {
+    logging: Logging,
+    /// Writes the last lines when it is dropped.
+    _guard: WorkerGuard,
+}
+
+impl Lines {
+    /// Makes and sends lines from here on as another configuration has it. Those of before are
+    /// written when this returns, unless nobody reads them.
+    fn change(&self, logging: &Logging, out: impl FnOnce(&Logging) -> Out) {
+        let mut writing = self.lock();
+        let Some(writing) = writing.as_mut() else {
+            return;
+        };
+        if writing.logging == *logging {
+            return;
+        }
+        let (form, guard) = form(logging, out(logging));
+        // Both fail only when the subscriber is gone, and its events with it.
+        let _ = self.form.reload(form);
+        let _ = self.level.reload(of_level(logging));
+        *writing = Writing {
+            logging: logging.clone(),
+            _guard: guard,
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What makes lines of events.
+type Form = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Where lines go, and whether people look at them in colour.
+struct Out {
+    to: Box<dyn Write + Send>,
+    colour: bool,
+}
+
+/// The standard stream that a configuration names.
+fn standard(logging: &Logging) -> Out {
+    if logging.stderr {
+        Out {
+            to: Box::new(io::stderr()),
+            colour: io::stderr().is_terminal(),
+        }
+    } else {
+        Out {
+            to: Box::new(io::stdout()),
+            colour: io::stdout().is_terminal(),
+        }
+    }
+}
+
+fn form(logging: &Logging, out: Out) -> (Form, WorkerGuard) {
+    let (lines, writer) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_MAX)
+        .thread_name("lockkeeper-lines")
+        .finish(out.to);
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(colour)
+        .with_writer(lines)
+        .with_ansi(out.colour)
         .with_target(false)
         .with_file(logging.source)
         .with_line_number(logging.source)
@@ -98,30 +213,36 @@ where
         LogFormat::Pretty => layer.pretty().boxed(),
         LogFormat::Text => layer.boxed(),
     };
-    let ours = Targets::new().with_target("lockkeeper", logging.level);
-    tracing_subscriber::registry()
-        .with(layer.with_filter(ours))
-        .into()
+    (layer, writer)
+}
+
+fn of_level(logging: &Logging) -> Targets {
+    Targets::new().with_target("lockkeeper", logging.level)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
 
     /// What was written, for as many writers as share it.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Kept(Arc<Mutex<Vec<u8>>>);
 
-    impl Lines {
+    impl Kept {
         fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
+
+        fn out(&self) -> Out {
+            Out {
+                to: Box::new(self.clone()),
+                colour: false,
+            }
+        }
     }
 
-    impl Write for Lines {
+    impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -157,17 +278,11 @@ mod tests {
 
     #[test]
     fn two_replications_in_one_process_have_a_log_each() {
-        let (text, json, application) = (Lines::default(), Lines::default(), Lines::default());
-        let one = ReplicationLog::lines(
-            &logging(tracing::Level::INFO, LogFormat::Text),
-            text.clone(),
-            false,
-        );
-        let two = ReplicationLog::lines(
-            &logging(tracing::Level::WARN, LogFormat::Json),
-            json.clone(),
-            false,
-        );
+        let (text, json, application) = (Kept::default(), Kept::default(), Kept::default());
+        let one =
+            ReplicationLog::lines(&logging(tracing::Level::INFO, LogFormat::Text), text.out());
+        let two =
+            ReplicationLog::lines(&logging(tracing::Level::WARN, LogFormat::Json), json.out());
         let own = application.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || own.clone())
@@ -192,6 +307,37 @@ mod tests {
     }
 
     #[test]
+    fn another_configuration_changes_the_lines_from_there_on() {
+        let (before, after) = (Kept::default(), Kept::default());
+        let settings = logging(tracing::Level::INFO, LogFormat::Text);
+        let log = ReplicationLog::lines(&settings, before.out());
+        let lines = log.lines.clone().unwrap();
+        log.within(|| {
+            tracing::info!("first");
+            tracing::debug!("too quiet");
+            lines.change(&settings, |_| panic!("nothing changed"));
+            let other = logging(tracing::Level::DEBUG, LogFormat::Json);
+            lines.change(&other, |_| after.out());
+            assert!(before.text().contains("first"), "it is written by then");
+            tracing::debug!("second");
+            let quieter = logging(tracing::Level::WARN, LogFormat::Json);
+            lines.change(&quieter, |_| after.out());
+            tracing::info!("too quiet");
+            tracing::warn!("third");
+        });
+        drop(log);
+        lines.change(&settings, |_| panic!("it has ended"));
+        assert_eq!(before.text().lines().count(), 1, "{}", before.text());
+        let messages: Vec<_> = after
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| line["fields"]["message"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(messages, ["second", "third"]);
+    }
+
+    #[test]
     fn a_reader_that_does_not_read_holds_nothing_up() {
         /// As a pipe is that nobody empties.
         struct Stuck(std::sync::mpsc::Receiver<()>);
@@ -207,7 +353,11 @@ mod tests {
         }
         let (release, stuck) = std::sync::mpsc::channel();
         let settings = logging(tracing::Level::INFO, LogFormat::Text);
-        let log = ReplicationLog::lines(&settings, Stuck(stuck), false);
+        let out = Out {
+            to: Box::new(Stuck(stuck)),
+            colour: false,
+        };
+        let log = ReplicationLog::lines(&settings, out);
         log.within(|| {
             for n in 0..LINES_MAX + 10 {
                 tracing::info!(n, "a line");

@@ -6,7 +6,7 @@ use lockkeeper::policy::trace::TraceSettings;
 use lockkeeper::{Builder, Daemons, DatabaseState, Lockkeeper, PageEncoding, Replication, Signals};
 
 use crate::args::Globals;
-use crate::runtime::{self, Termination};
+use crate::runtime::{self, Log, Termination};
 use crate::source::Source;
 
 /// How long `-once` waits for a database that cannot be opened, or a replica that does not answer.
@@ -42,7 +42,7 @@ pub(crate) struct Replicate {
 impl Replicate {
     pub(crate) fn run(self, globals: &Globals) -> Result<()> {
         let configuration = self.source.configuration(globals)?;
-        runtime::log(configuration.logging(), self.log_level);
+        let log = Log::start(configuration.logging(), self.log_level);
         let timeout = configuration.shutdown_timeout();
         let encoding = if self.compat {
             PageEncoding::Frame
@@ -53,6 +53,7 @@ impl Replicate {
             .source
             .builder(globals)?
             .log_to(tracing::dispatcher::get_default(Clone::clone))
+            .on_logging(move |logging| log.change(logging))
             .restore_if_missing(self.restore_if_db_not_exists)
             .page_encoding(encoding);
         if let Some(stored) = self.source.stored_policies(globals)? {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::args::Globals;
 use crate::control::Control;
-use crate::runtime::{self, Termination};
+use crate::runtime::{self, Log, Termination};
 use crate::source::{self, Source};
 use crate::text;
 
@@ -38,7 +38,7 @@ impl Verify {
     /// what is committed and not sent would be missing.
     pub(crate) fn run(self, globals: &Globals) -> Result<()> {
         let configuration = self.source.configuration(globals)?;
-        runtime::log(configuration.logging(), Some(tracing::Level::ERROR));
+        Log::start(configuration.logging(), Some(tracing::Level::ERROR));
         let wanted = self.wanted(&configuration)?;
         let proofs = match self.process(&configuration) {
             Some(client) => runtime::block_on(self.ask(&client, &wanted))?,
