@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -17,6 +18,7 @@ use super::file::LogFile;
 use super::layer::{Queue, QueueLayer};
 use super::record::Record;
 use super::settings::LogSettings;
+use crate::daemon::{Daemon, DaemonResult, StopOrder};
 use crate::{Error, Result};
 
 /// A log that is kept in a SQLite file, in the schema of the seed's `logs.db`.
@@ -26,7 +28,9 @@ use crate::{Error, Result};
 /// file is locked, is dropped and counted; the log says how much it misses as soon as it can.
 ///
 /// Fields of spans are not written. Close it last: after [`LogDatabase::close`], or when it is
-/// dropped, everything that was logged before is in the file.
+/// dropped, everything that was logged before is in the file. As one of
+/// [`Daemons`](crate::Daemons) it is closed after all others have stopped; what is logged later
+/// is not kept.
 ///
 /// # Example
 ///
@@ -137,6 +141,38 @@ impl LogDatabase {
 impl Drop for LogDatabase {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+#[async_trait]
+impl Daemon for LogDatabase {
+    fn name(&self) -> &'static str {
+        "the log"
+    }
+
+    fn stop_order(&self) -> StopOrder {
+        StopOrder::Last
+    }
+
+    /// It writes since it was opened.
+    async fn start(&mut self) -> DaemonResult {
+        Ok(())
+    }
+
+    async fn stop(&mut self, deadline: Duration) -> DaemonResult {
+        self.queue.close();
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
+        let ended = tokio::task::spawn_blocking(move || writer.join());
+        match tokio::time::timeout(deadline, ended).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "{} cannot be written in time; its last records may be missing",
+                self.path.display()
+            )
+            .into()),
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rusqlite::Connection;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::database::LogDatabase;
 use super::file::LogFile;
 use super::settings::LogSettings;
+use crate::{Daemon, DaemonResult, Daemons};
 
 fn settings(dir: &tempfile::TempDir) -> LogSettings {
     LogSettings::at(dir.path().join("logs.db"))
@@ -76,8 +78,45 @@ fn the_seeds_schema_is_made_once_and_rows_have_its_ids() {
     assert_eq!(mode, "wal");
 }
 
+/// A part of an application that has something to say when it ends.
+struct Talking;
+
+#[async_trait]
+impl Daemon for Talking {
+    fn name(&self) -> &'static str {
+        "it"
+    }
+
+    async fn start(&mut self) -> DaemonResult {
+        tracing::info!("starts");
+        Ok(())
+    }
+
+    async fn stop(&mut self, _: Duration) -> DaemonResult {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        tracing::info!("last words");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn b3c_a_log_among_daemons_stops_last_and_has_the_last_words_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogDatabase::open(settings(&dir)).unwrap();
+    let path = log.path().to_owned();
+    let subscriber = tracing_subscriber::registry().with(log.layer());
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let mut daemons = Daemons::new().with(log).with(Talking);
+    daemons.start().await.unwrap();
+    daemons.stop().await.unwrap();
+    tracing::info!("too late");
+    // It is closed, not only written so far.
+    assert_eq!(rows(&path, "message"), ["starts", "last words"]);
+    assert!(!path.with_extension("db-wal").exists());
+}
+
 #[test]
-fn a_full_queue_drops_counts_and_says_so_in_the_log() {
+fn e3_a_full_queue_drops_counts_and_says_so_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(&dir);
     settings.queue_max = 1;
