@@ -27,13 +27,14 @@ pub const KEY_ID: &str = "test-key";
 /// See [`KEY_ID`].
 pub const SECRET: &str = "test-secret";
 /// The account on Azurite.
-const ACCOUNT: &str = "lockkeeper";
+pub const ACCOUNT: &str = "lockkeeper";
 /// Its key.
-const ACCOUNT_KEY: &str = "bG9ja2tlZXBlci10ZXN0LWtleQ==";
+pub const ACCOUNT_KEY: &str = "bG9ja2tlZXBlci10ZXN0LWtleQ==";
 
 /// Runs a server until the standard input is closed: at the latest when the tests have ended,
 /// however they did.
-const WATCH: &str = r#"log="$1"; shift; "$@" </dev/null >"$log" 2>&1 & read -r _; kill -9 $!"#;
+const WATCH: &str =
+    r#"log="$1"; shift; "$@" </dev/null >>"$log" 2>&1 & read -r _; kill -9 $!; wait"#;
 
 /// A server with a bucket.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ pub struct Server {
     keys: String,
     /// Where it listens.
     pub address: SocketAddr,
-    _process: Child,
+    process: Child,
+    command: Command,
     folder: TempDir,
 }
 
@@ -89,8 +91,41 @@ impl Server {
         SERVER.get_or_init(azurite).as_ref()
     }
 
+    /// A SeaweedFS of the test's own, which it may kill.
+    #[must_use]
+    pub fn mortal_seaweedfs() -> Option<Self> {
+        seaweedfs()
+    }
+
+    /// Ends it as a crash does: it runs not one instruction more. What it wrote to its disk stays.
+    pub fn kill(&mut self) {
+        // Both what watches it and the server itself end.
+        drop(self.process.stdin.take());
+        self.process.wait().expect("wait for a server");
+        while TcpStream::connect(self.address).is_ok() {
+            std::thread::sleep(START_PAUSE);
+        }
+    }
+
+    /// Starts it again where it was, and returns when it listens; that it can do its work may take
+    /// longer.
+    pub fn start_again(&mut self) {
+        self.process = self.command.spawn().expect("start a server");
+        self.wait_for_listener();
+    }
+
     fn start(name: &'static str, keys: String, address: SocketAddr, command: &Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        Self::start_in(folder, name, keys, address, command)
+    }
+
+    fn start_in(
+        folder: TempDir,
+        name: &'static str,
+        keys: String,
+        address: SocketAddr,
+        command: &Command,
+    ) -> Self {
         let mut watched = Command::new("sh");
         watched
             .args(["-c", WATCH, "sh"])
@@ -104,7 +139,8 @@ impl Server {
             name,
             keys,
             address,
-            _process: watched.spawn().expect("start a server"),
+            process: watched.spawn().expect("start a server"),
+            command: watched,
             folder,
         }
     }
@@ -163,18 +199,18 @@ fn seaweedfs() -> Option<Server> {
     }
     // These would be the same for every instance.
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
-    let identities = tempfile::NamedTempFile::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     std::fs::write(
-        identities.path(),
+        folder.path().join("identities.json"),
         format!(
             r#"{{"identities": [{{"name": "test", "actions": ["Admin"],
             "credentials": [{{"accessKey": "{KEY_ID}", "secretKey": "{SECRET}"}}]}}]}}"#
         ),
     )
     .unwrap();
-    command.arg(format!("-s3.config={}", identities.path().display()));
+    command.arg("-s3.config=identities.json");
     let address = local(s3[0]);
-    let server = Server::start("SeaweedFS", s3_keys(address), address, &command);
+    let server = Server::start_in(folder, "SeaweedFS", s3_keys(address), address, &command);
     // It answers before it can write.
     let filer = local(filer[0]);
     server.wait_for(filer, "PUT /probe", &[], 201);
