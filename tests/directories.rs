@@ -65,7 +65,7 @@ async fn until(keeper: &Lockkeeper, wanted: impl Fn(&Status) -> bool) {
 }
 
 #[tokio::test]
-async fn looking_at_a_database_takes_no_lock_away_from_the_application() {
+async fn f3_looking_at_a_database_takes_no_lock_away_from_the_application() {
     let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("data");

@@ -33,6 +33,15 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("lockkeeper-bench", &["lockkeeper-ltx"]),
 ];
 
+/// What those who come from the seed are promised. Each item has a test whose name begins with it:
+/// A of spellings, B of the quickstart, C of restores, D of configurations, E of logs, F of SQLite,
+/// G of kinds of replica.
+const CHECKLIST: [&str; 35] = [
+    "a1", "a2", "a3", "a4", "b0", "b0b", "b1", "b1b", "b1c", "b2", "b3", "b3b", "b3c", "b3d", "c1",
+    "c2", "c3", "c4", "c5", "c6", "d1", "d2", "d3", "d4", "d5", "e1", "e2", "e3", "f1", "f2", "f3",
+    "g_file", "g_s3", "g_gs", "g_abs",
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -89,6 +98,26 @@ fn is_function(line: &str) -> bool {
     let is_modifier =
         |word: &str| word.starts_with("pub") || ["const", "async", "unsafe"].contains(&word);
     words.find(|word| !is_modifier(word)) == Some("fn")
+}
+
+/// The names of the tests in a file.
+fn tests(text: &str) -> Vec<&str> {
+    let mut is_test = false;
+    let mut names = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("#[") {
+            is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
+            continue;
+        }
+        let function = line.strip_prefix("async ").unwrap_or(line);
+        if let Some(name) = function.strip_prefix("fn ")
+            && is_test
+        {
+            names.extend(name.split('(').next());
+        }
+        is_test = false;
+    }
+    names
 }
 
 fn may_use(name: &str, used: &str) -> bool {
@@ -150,6 +179,58 @@ fn four(
 }
 
 #[test]
+fn every_item_of_the_checklist_has_a_test_of_its_name() {
+    let sources = sources();
+    let names: Vec<&str> = sources.values().flat_map(|text| tests(text)).collect();
+    assert!(names.len() > 500, "{} tests were seen", names.len());
+    let is_missing = |item: &str| {
+        let begin = format!("{item}_");
+        !names.iter().any(|name| name.starts_with(&begin))
+    };
+    let missing: Vec<String> = CHECKLIST
+        .iter()
+        .filter(|item| is_missing(item))
+        .map(|item| format!("no test has a name that begins with `{item}_`"))
+        .collect();
+    assert_none(&missing);
+}
+
+#[test]
+fn b2_the_readme_has_the_commands_that_build_the_application_and_the_component() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for command in [
+        "cargo build --release -p myapp",
+        "cargo rustc --profile guest --target wasm32-wasip2 -p lockkeeper-policy --lib \
+         --crate-type cdylib",
+    ] {
+        assert!(readme.lines().any(|line| line == command), "{command}");
+    }
+    let metadata = metadata();
+    let target = |package: &str, kind: &str| {
+        let all = metadata["packages"].as_array().unwrap();
+        let package = all.iter().find(|it| it["name"] == package).unwrap();
+        let targets = package["targets"].as_array().unwrap();
+        let found = targets.iter().find(|target| target["kind"][0] == kind);
+        found.unwrap()["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(target("myapp", "bin"), "myapp");
+    assert_eq!(target("lockkeeper-policy", "lib"), "lockkeeper_policy");
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("[profile.guest]"));
+}
+
+#[test]
+fn f3_there_is_one_sqlite_library_in_a_process() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let found: Vec<&str> = lock
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = "))
+        .filter(|name| name.contains("sqlite") && name.contains("sys"))
+        .collect();
+    assert_eq!(found, ["\"libsqlite3-sys\""]);
+}
+
+#[test]
 fn nothing_is_left_unfinished() {
     let marks = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
     let mut found = Vec::new();
@@ -177,8 +258,8 @@ fn comments_are_as_narrow_as_code() {
     assert_none(&wide);
 }
 
-#[test]
-fn dependencies_point_one_way() {
+/// What cargo says of the workspace.
+fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
@@ -186,7 +267,12 @@ fn dependencies_point_one_way() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
     let mut wrong = Vec::new();
     for package in packages {

@@ -23,17 +23,17 @@ fn flushes_and_exits_with_0(signal: Signal) {
 }
 
 #[test]
-fn sigint_flushes_what_was_just_committed_and_exits_with_0() {
+fn b3b_sigint_flushes_what_was_just_committed_and_exits_with_0() {
     flushes_and_exits_with_0(Signal::INT);
 }
 
 #[test]
-fn sigterm_flushes_what_was_just_committed_and_exits_with_0() {
+fn b3b_sigterm_flushes_what_was_just_committed_and_exits_with_0() {
     flushes_and_exits_with_0(Signal::TERM);
 }
 
 #[test]
-fn sigquit_flushes_what_was_just_committed_and_exits_with_0() {
+fn b3b_sigquit_flushes_what_was_just_committed_and_exits_with_0() {
     flushes_and_exits_with_0(Signal::QUIT);
 }
 
@@ -95,7 +95,7 @@ fn a_configuration_that_leaves_the_application_out_is_pointed_at() {
 }
 
 #[test]
-fn a_replica_that_takes_nothing_is_reported_while_it_runs_and_at_the_end() {
+fn b3b_a_replica_that_takes_nothing_is_reported_while_it_runs_and_at_the_end() {
     let folder = Folder::ready();
     folder.save(
         "application",
@@ -121,7 +121,7 @@ fn a_replica_that_takes_nothing_is_reported_while_it_runs_and_at_the_end() {
 }
 
 #[test]
-fn sighup_moves_the_web_server_to_the_address_of_the_new_configuration() {
+fn b3b_sighup_moves_the_web_server_to_the_address_of_the_new_configuration() {
     let folder = Folder::ready();
     let mut app = folder.start_at_configured_address();
     app.sign("before");
@@ -147,7 +147,7 @@ fn sighup_moves_the_web_server_to_the_address_of_the_new_configuration() {
 }
 
 #[test]
-fn sighup_replicates_by_the_new_configuration_and_keeps_the_old_one_if_that_is_none() {
+fn b3b_sighup_replicates_by_the_new_configuration_and_keeps_the_old_one_if_that_is_none() {
     let folder = Folder::ready();
     let mut app = folder.start();
     app.sign("one");

@@ -5,12 +5,15 @@ mod support;
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use lockkeeper::logs::LogSettings;
 use rusqlite::Connection;
 use rustix::process::Signal;
 use support::{FLAGS, Folder, LITESTREAM_YML};
 
+/// A wait that only ends a test that would otherwise hang.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// What the replication says of itself, and nobody else does.
 const INSIDE: &str = "sealed every page";
 /// What the library says to the application.
@@ -80,6 +83,26 @@ fn e1_what_the_application_is_told_is_in_logs_db_up_to_the_last_word() {
 }
 
 #[test]
+fn e1_a_row_is_there_while_the_application_runs() {
+    let folder = Folder::ready();
+    let app = folder.start();
+    let deadline = Instant::now() + PATIENCE;
+    let is_there = || {
+        let found = rows(&folder);
+        found
+            .iter()
+            .any(|(_, message, _)| message.contains("litestream"))
+    };
+    while !is_there() {
+        assert!(Instant::now() < deadline, "{:?}", rows(&folder));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    app.signal(Signal::TERM);
+    let (status, stderr) = app.ended();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+}
+
+#[test]
 fn e1_the_inside_of_the_replication_is_in_neither_log_of_the_application() {
     let told = run(&Folder::ready(), "");
     assert!(told.stdout.contains(INSIDE), "{}", told.stdout);
@@ -130,6 +153,39 @@ fn e2_the_level_of_the_replication_is_not_that_of_the_application() {
     let told = run(&folder, "");
     assert!(told.stdout.contains(INSIDE), "{}", told.stdout);
     assert!(told.rows.is_empty(), "{:?}", told.rows);
+}
+
+#[test]
+fn e2_another_configuration_changes_how_the_replication_logs_while_it_runs() {
+    let folder = Folder::ready();
+    let mut app = folder.start();
+    let stdout = || fs::read_to_string(folder.path("stdout")).expect("text");
+    app.sign("hello");
+    app.sync();
+    let other = "logging: {type: json, level: debug, stderr: true}\n";
+    folder.save("litestream", &format!("{LITESTREAM_YML}{other}"), "yml");
+    app.signal(Signal::HUP);
+    app.wait_for("the configuration was read again");
+    let before = stdout();
+    assert!(before.contains(INSIDE), "{before}");
+    app.sign("more");
+    app.sync();
+    let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    while !is_json(&app.wait_for("\"level\":\"DEBUG\"")) {}
+    folder.save(
+        "litestream",
+        &format!("{LITESTREAM_YML}logging: {{level: error}}\n"),
+        "yml",
+    );
+    app.signal(Signal::HUP);
+    app.wait_for("the configuration was read again");
+    app.log.clear();
+    app.sign("quiet");
+    app.signal(Signal::TERM);
+    let (status, stderr) = app.ended();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(!stderr.contains("\"level\":"), "{stderr}");
+    assert_eq!(stdout(), before);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::net::TcpListener;
 
 use lockkeeper::config::KeyFile;
-use support::{FLAGS, Folder};
+use support::{FLAGS, Folder, LITESTREAM_YML};
 
 #[track_caller]
 fn says(stderr: &str, part: &str) {
@@ -13,7 +13,7 @@ fn says(stderr: &str, part: &str) {
 }
 
 #[test]
-fn a_missing_flag_is_named_together_with_the_usage() {
+fn b3_a_missing_flag_is_named_together_with_the_usage() {
     let folder = Folder::ready();
     for (flags, missing) in [
         ("", "-age-key is required"),
@@ -28,7 +28,7 @@ fn a_missing_flag_is_named_together_with_the_usage() {
 }
 
 #[test]
-fn a_database_without_a_litestream_scope_is_refused_with_the_command_that_saves_one() {
+fn b3_a_database_without_a_litestream_scope_is_refused_with_the_command_that_saves_one() {
     let stderr = Folder::without_litestream().fails(FLAGS);
     says(
         &stderr,
@@ -41,7 +41,7 @@ fn a_database_without_a_litestream_scope_is_refused_with_the_command_that_saves_
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_replicated() {
+fn b3d_a_port_that_is_taken_is_told_before_anything_is_replicated() {
     let folder = Folder::ready();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -70,13 +70,22 @@ fn the_address_of_the_configuration_is_used_when_no_flag_is_given() {
 }
 
 #[test]
-fn an_invalid_configuration_is_refused_with_every_problem() {
+fn d1_an_invalid_configuration_is_refused_with_every_problem() {
     let folder = Folder::ready();
     let yml = "dbs:\n  - path: $HOME/app.db\n    replica:\n      type: carrier-pigeon\n";
     folder.save("litestream", yml, "yml");
     let stderr = folder.fails(FLAGS);
+    says(&stderr, "2:11: error");
     says(&stderr, "$HOME");
     says(&stderr, "carrier-pigeon");
+    folder.save(
+        "litestream",
+        &format!("{LITESTREAM_YML}# or ${{BUCKET}}\n"),
+        "yml",
+    );
+    let stderr = folder.fails(FLAGS);
+    says(&stderr, "7:6: error");
+    says(&stderr, "${BUCKET}");
     folder.save("litestream", "dbs = []", "toml");
     says(
         &folder.fails(FLAGS),

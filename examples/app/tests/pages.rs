@@ -82,7 +82,7 @@ fn every_listed_endpoint_answers() {
 }
 
 #[test]
-fn the_settings_that_replication_counts_on_are_in_effect() {
+fn f1_the_settings_that_replication_counts_on_are_in_effect() {
     let (_folder, app) = started();
     let health = app.get("/healthz").json();
     let wanted = serde_json::json!({

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lockkeeper_tests::fake_gcs::FakeGcs;
 use lockkeeper_tests::process::{Ended, Running};
+use lockkeeper_tests::tools::program;
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -68,13 +69,26 @@ impl World {
     }
 
     fn start_with(&self, environment: &[(&str, String)]) -> Running {
-        let mut running = Running::start(
-            Command::new(env!("CARGO_BIN_EXE_lockkeeper"))
-                .args(["replicate", "-config", "litestream.yml"])
-                .current_dir(self.dir.path())
-                .env_clear()
-                .envs(environment.iter().cloned()),
-        );
+        self.run(self.command().envs(environment.iter().cloned()))
+    }
+
+    /// With a level for the log.
+    fn start_at(&self, level: Option<&str>) -> Running {
+        let level = level.map(|level| format!("-log-level={level}"));
+        self.run(self.command().args(level))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockkeeper"));
+        command
+            .args(["replicate", "-config", "litestream.yml"])
+            .current_dir(self.dir.path())
+            .env_clear();
+        command
+    }
+
+    fn run(&self, command: &mut Command) -> Running {
+        let mut running = Running::start(command);
         running.wait_for("it replicates", |line| line.contains("state=Replicating"));
         running
     }
@@ -116,7 +130,7 @@ fn says(ended: &Ended, wanted: &[&str]) {
 }
 
 #[test]
-fn each_signal_to_end_flushes_what_was_just_committed_and_exits_with_0() {
+fn b3b_each_signal_to_end_flushes_what_was_just_committed_and_exits_with_0() {
     for (signal, rows) in [(Signal::INT, 3), (Signal::TERM, 6), (Signal::QUIT, 9)] {
         let world = World::new();
         let running = world.start();
@@ -129,7 +143,7 @@ fn each_signal_to_end_flushes_what_was_just_committed_and_exits_with_0() {
 }
 
 #[test]
-fn a_replica_that_hangs_at_the_end_costs_the_deadline_and_what_is_not_durable_is_named() {
+fn b3b_a_replica_that_hangs_at_the_end_costs_the_deadline_and_what_is_not_durable_is_named() {
     let server = FakeGcs::start();
     let world = World::with_replica(&server.replica("r"), "shutdown-sync-timeout: 2s\n");
     let running = world.start();
@@ -171,7 +185,7 @@ fn a_second_signal_is_obeyed_at_once() {
 }
 
 #[test]
-fn a_reload_while_a_thousand_commits_a_second_are_made_loses_no_transaction() {
+fn b3b_a_reload_while_a_thousand_commits_a_second_are_made_loses_no_transaction() {
     const RELOADS: u64 = 5;
     let world = World::with_replica("{path: backup}", "");
     let mut running = world.start();
@@ -222,7 +236,7 @@ fn a_reload_while_a_thousand_commits_a_second_are_made_loses_no_transaction() {
 }
 
 #[test]
-fn a_configuration_that_does_not_work_leaves_the_one_before_in_force() {
+fn b3b_a_configuration_that_does_not_work_leaves_the_one_before_in_force() {
     let world = World::new();
     let mut running = world.start();
     let good = fs::read_to_string(world.path("litestream.yml")).expect("the configuration");
@@ -265,6 +279,28 @@ fn the_time_for_the_end_is_that_of_the_configuration_in_force() {
     says(&ended, &["stopped after 1s"]);
 }
 
+#[test]
+fn e2_a_reload_changes_how_it_logs_but_not_a_level_that_was_given() {
+    for (level, expects) in [(None, true), (Some("info"), false)] {
+        let world = World::new();
+        let mut running = world.start_at(level);
+        world.configure(
+            "logging: {level: debug, type: json}\n\
+             dbs:\n  - {path: app.db, replica: {path: backup, sync-interval: 1h}}\n",
+        );
+        running.signal(Signal::HUP);
+        let line = running.wait_for(IN_FORCE, |line| line.contains(IN_FORCE));
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["level"], "INFO");
+        world.insert();
+        running.signal(Signal::TERM);
+        let ended = running.finish();
+        assert_eq!(ended.status.code(), Some(0));
+        let debug = |line: &String| line.contains("\"level\":\"DEBUG\"");
+        assert_eq!(ended.printed.iter().any(debug), expects, "{level:?}");
+    }
+}
+
 /// What systemd is told next.
 fn told(socket: &UnixDatagram) -> String {
     let mut message = [0; 4096];
@@ -305,7 +341,37 @@ fn systemd_is_told_of_the_start_of_reloads_of_life_and_of_the_end() {
 }
 
 #[test]
-fn what_litestream_has_and_lockkeeper_has_not_is_warned_of_at_the_start() {
+fn systemd_finds_nothing_wrong_with_the_unit_of_the_examples() {
+    let Some(analyze) = program("systemd-analyze") else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let unit = include_str!("../../../examples/systemd/lockkeeper.service");
+    let installed = "/usr/local/bin/lockkeeper";
+    assert!(unit.contains(installed));
+    // It looks whether the program is there.
+    let unit = unit.replace(installed, env!("CARGO_BIN_EXE_lockkeeper"));
+    let path = dir.path().join("lockkeeper.service");
+    let verify = |text: &str| {
+        fs::write(&path, text).expect("written");
+        let mut command = Command::new(&analyze);
+        let output = command.args(["verify", "--man=no"]).arg(&path).output();
+        output.expect("it runs")
+    };
+    let output = verify(&unit);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let of_ours = said.lines().find(|line| line.contains("lockkeeper"));
+    assert_eq!(of_ours, None, "{said}");
+    // It reads what it is given.
+    let typo = unit.replace("WatchdogSec=", "WatchDogSecs=");
+    let said = verify(&typo).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("WatchDogSecs"), "{said}");
+}
+
+#[test]
+fn d2_what_litestream_has_and_lockkeeper_has_not_is_warned_of_at_the_start() {
     let world = World::with_replica(
         "{path: backup}",
         "exec: myapp\naddr: ':9090'\nmcp-addr: ':3001'\n",

@@ -108,7 +108,7 @@ fn taken(diary: &Diary) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_is_started_when_the_one_before_it_runs() {
+async fn b3c_each_is_started_when_the_one_before_it_runs() {
     let (mut group, diary) = group(["a", "b", "c"].map(named));
     group.start().await.unwrap();
     let expected =
@@ -117,7 +117,7 @@ async fn each_is_started_when_the_one_before_it_runs() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_start_ends_those_before_it_and_keeps_those_after_it_from_starting() {
+async fn b3c_one_that_cannot_start_ends_those_before_it_and_keeps_those_after_it_from_starting() {
     for start in [Does::Fail, Does::Panic] {
         let middle = Scripted {
             start,
@@ -136,7 +136,7 @@ async fn one_that_cannot_start_ends_those_before_it_and_keeps_those_after_it_fro
 }
 
 #[tokio::test]
-async fn stopping_what_never_started_returns_at_once() {
+async fn b3c_stopping_what_never_started_returns_at_once() {
     let hanging = Scripted {
         stop: Does::Hang,
         ..named("a")
@@ -152,7 +152,7 @@ async fn stopping_what_never_started_returns_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_stop_at_the_same_time_but_inputs_before_and_the_log_after_them() {
+async fn b3c_all_stop_at_the_same_time_but_inputs_before_and_the_log_after_them() {
     let takes = |name, seconds, order| Scripted {
         stop_takes: Duration::from_secs(seconds),
         order,

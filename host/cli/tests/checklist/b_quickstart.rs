@@ -86,8 +86,13 @@ fn b0b_log_init_makes_the_log_where_the_configuration_says_and_may_be_repeated()
 #[test]
 fn b1_config_save_stores_the_text_encrypted_and_says_so() {
     let dir = quickstart();
+    let output = crate::support::run(dir.path(), SAVE);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected = "Successfully saved file 'litestream.yml' to scope 'litestream' in database";
+    assert!(said.starts_with(expected), "{said}");
     let database = dir.path().join("app.db");
-    let sql = "SELECT format || ' ' || description FROM app_config WHERE scope = 'litestream'";
+    let sql = "SELECT DISTINCT format || ' ' || description FROM app_config
+        WHERE scope = 'litestream'";
     assert_eq!(
         column(&database, sql),
         ["yml Inserted from file: litestream.yml"]

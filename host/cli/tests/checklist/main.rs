@@ -6,6 +6,7 @@ mod a_spellings;
 mod b_quickstart;
 mod c_restore;
 mod d_rules;
+mod g_replicas;
 #[path = "../support/mod.rs"]
 mod support;
 
