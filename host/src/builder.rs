@@ -416,7 +416,7 @@ async fn approve(
         newest_created_ms: newest.map(ReplicaFile::created_unix_ms),
         ..RestoreFacts::default()
     };
-    let policy = policy.clone();
+    let policy = policy.for_database(&settings.path.to_string_lossy());
     let asked = tokio::task::spawn_blocking(move || policy.approve_restore(&facts)).await;
     let approved = asked.map_err(|error| {
         Error::internal("the policy was not asked about a restore").with_source(error)

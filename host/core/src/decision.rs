@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fallback;
+use crate::guard::alerts::{AlertDesk, Raised};
 use crate::guard::approval::{self, Approval};
 use crate::guard::deletions::{Deletions, Review, Situation};
 use crate::guard::holds::{Holds, HoldsPause};
@@ -13,8 +14,9 @@ use crate::guard::merges::{self, Merge};
 use crate::guard::proposals::{self, Guarded};
 use crate::inventory::Inventory;
 use crate::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Hold, HoldFacts,
-    Keep, RestoreFacts, RetentionFacts, SnapshotFacts, SyncFacts, SyncProposal, VerificationFacts,
+    Alert, CheckpointFacts, CheckpointProposal, CompactionFacts, CompactionProposal, Event, Hold,
+    HoldFacts, Keep, RestoreFacts, RetentionFacts, SnapshotFacts, SyncFacts, SyncProposal,
+    VerificationFacts,
 };
 
 /// The facts of one decision.
@@ -37,6 +39,8 @@ pub enum Facts {
     Holds(HoldFacts),
     /// Whether to let data of a replica take the place of something else.
     Restore(RestoreFacts),
+    /// What to tell people of what began or ended.
+    Event(Event),
 }
 
 /// What a policy proposes.
@@ -59,6 +63,8 @@ pub enum Proposal {
     Holds(Vec<Hold>),
     /// To go on, or why not.
     Restore(Approval),
+    /// What people should read.
+    Event(Vec<Alert>),
 }
 
 /// What the guard lets happen.
@@ -80,6 +86,8 @@ pub enum Outcome {
     Holds(Result<Holds, HoldsPause>),
     /// Whether to go on; else why not.
     Restore(Approval),
+    /// What people are told.
+    Event(Vec<Raised>),
     /// The proposal answers another question.
     Nothing,
 }
@@ -109,6 +117,7 @@ impl Facts {
             Self::Retention(_) => "plan-retention",
             Self::Holds(_) => "plan-holds",
             Self::Restore(_) => "approve-restore",
+            Self::Event(_) => "on-event",
         }
     }
 
@@ -124,6 +133,7 @@ impl Facts {
             Self::Retention(facts) => facts.now_ms,
             Self::Holds(facts) => facts.now_ms,
             Self::Restore(facts) => facts.now_ms,
+            Self::Event(event) => event.now_ms,
         }
     }
 
@@ -131,7 +141,11 @@ impl Facts {
     #[must_use]
     pub fn files(&self) -> usize {
         match self {
-            Self::Sync(_) | Self::Checkpoint(_) | Self::Verification(_) | Self::Restore(_) => 0,
+            Self::Sync(_)
+            | Self::Checkpoint(_)
+            | Self::Verification(_)
+            | Self::Restore(_)
+            | Self::Event(_) => 0,
             Self::Holds(facts) => facts.snapshots.len(),
             Self::Snapshot(facts) => facts.snapshots.len(),
             Self::Compaction(facts) => {
@@ -158,6 +172,7 @@ impl Facts {
             Self::Retention(facts) => Proposal::Retention(Some(fallback::plan_retention(facts))),
             Self::Holds(_) => Proposal::Holds(Vec::new()),
             Self::Restore(_) => Proposal::Restore(Ok(())),
+            Self::Event(event) => Proposal::Event(fallback::on_event(event)),
         }
     }
 }
@@ -210,6 +225,7 @@ pub fn judge(facts: &Facts, proposal: &Proposal) -> Judged {
         (Facts::Restore(facts), Proposal::Restore(answer)) => {
             judged(approval::approval(facts, answer.clone()), Outcome::Restore)
         }
+        (Facts::Event(event), Proposal::Event(alerts)) => judge_alerts(event, alerts),
         _ => Judged {
             outcome: Outcome::Nothing,
             clamps: vec![("other-question", 1)],
@@ -234,6 +250,16 @@ fn judge_holds(holds: &[Hold]) -> Judged {
     Judged {
         clamps: pause.map(|pause| (pause.code(), 1)).into_iter().collect(),
         outcome: Outcome::Holds(accepted),
+    }
+}
+
+/// As if this event was the first: a record does not say which alerts are still swallowed.
+fn judge_alerts(event: &Event, alerts: &[Alert]) -> Judged {
+    let admitted = AlertDesk::default().admit(event, alerts.to_vec());
+    let refused = admitted.refused.into_iter();
+    Judged {
+        clamps: refused.map(|why| (why.code(), 1)).collect(),
+        outcome: Outcome::Event(admitted.raised),
     }
 }
 
@@ -311,6 +337,11 @@ impl fmt::Display for Outcome {
             Self::Holds(Err(pause)) => write!(f, "nothing is deleted: {pause}"),
             Self::Restore(Ok(())) => f.write_str("go on"),
             Self::Restore(Err(reason)) => write!(f, "do not go on: {reason}"),
+            Self::Event(raised) => match raised.as_slice() {
+                [] => f.write_str("no alert"),
+                [alert] => write!(f, "alert: {}", alert.code),
+                [first, ..] => write!(f, "{} alerts, the first: {}", raised.len(), first.code),
+            },
             Self::Nothing => f.write_str("nothing"),
         }
     }
@@ -322,6 +353,7 @@ mod tests {
     use crate::inventory::testing::{inventory, range};
     use crate::levels::Levels;
     use crate::live_set::{LiveSet, Window};
+    use crate::policy::Severity;
     use crate::{compaction, retention};
 
     fn all() -> Vec<Facts> {
@@ -355,6 +387,12 @@ mod tests {
             )),
             Facts::Holds(HoldFacts::default()),
             Facts::Restore(RestoreFacts::default()),
+            Facts::Event(Event {
+                code: "log-held".into(),
+                begins: true,
+                severity: Severity::Error,
+                ..Event::default()
+            }),
             Facts::Retention(retention::facts(&files, &live, window, 3_000)),
         ]
     }

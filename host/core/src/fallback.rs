@@ -154,7 +154,7 @@ const ALERT_PAUSE_MS: u64 = 60 * 60 * 1000;
 #[must_use]
 pub fn on_event(event: &Event) -> Vec<Alert> {
     let (severity, code, quiet_for_ms) = if event.begins {
-        (event.severity, event.code.to_owned(), ALERT_PAUSE_MS)
+        (event.severity, event.code.to_string(), ALERT_PAUSE_MS)
     } else {
         (Severity::Note, format!("{}-ended", event.code), 0)
     };

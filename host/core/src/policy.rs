@@ -3,6 +3,7 @@
 //! These mirror `wit/policy.wit`, which defines each field. As JSON, fields have their names from
 //! here, and what is missing has its default; [`crate::compact`] says how files are written.
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 
 use lockkeeper_ltx::{Level, TxidRange};
@@ -272,7 +273,8 @@ pub struct RestoreFacts {
 }
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Somebody must act.
     Error,
@@ -284,14 +286,15 @@ pub enum Severity {
 }
 
 /// Something that began or ended in the replication of a database.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Event {
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// The name of the database file.
     pub database: String,
     /// What it is; kebab-case, as the contract lists them.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// Whether it begins.
     pub begins: bool,
     /// How bad the host takes it to be.
@@ -305,7 +308,8 @@ pub struct Event {
 }
 
 /// Something that a person should read.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Alert {
     /// How bad it is.
     pub severity: Severity,

@@ -9,8 +9,8 @@ use crate::inventory::{Inventory, ReplicaFile};
 use crate::levels::Levels;
 use crate::live_set::{LiveSet, Window};
 use crate::policy::{
-    CheckpointFacts, CompactionFacts, HoldFacts, RestoreAction, RestoreFacts, RetentionFacts,
-    SnapshotFacts, SyncFacts, VerificationFacts,
+    CheckpointFacts, CompactionFacts, Event, HoldFacts, RestoreAction, RestoreFacts,
+    RetentionFacts, Severity, SnapshotFacts, SyncFacts, VerificationFacts,
 };
 use crate::retention;
 
@@ -41,6 +41,7 @@ pub fn all() -> Vec<(&'static str, Facts)> {
         verifications(),
         files(),
         points(),
+        events(),
     ]
     .concat()
 }
@@ -253,6 +254,41 @@ fn points() -> Vec<(&'static str, Facts)> {
     ]
 }
 
+fn events() -> Vec<(&'static str, Facts)> {
+    let begins = Event {
+        now_ms: TEN,
+        database: "app.db".into(),
+        code: "log-held".into(),
+        begins: true,
+        severity: Severity::Error,
+        message: "a reader keeps 600000000 bytes of log from being emptied".into(),
+        count: 1,
+        previous_ms: None,
+    };
+    let ends = Event {
+        begins: false,
+        severity: Severity::Note,
+        message: "it is over".into(),
+        ..begins.clone()
+    };
+    let often = Event {
+        count: u32::MAX,
+        previous_ms: Some(u64::MAX),
+        now_ms: u64::MAX,
+        ..begins.clone()
+    };
+    let unknown = Event {
+        code: "of-a-later-host".into(),
+        ..begins.clone()
+    };
+    vec![
+        ("something that begins", Facts::Event(begins)),
+        ("something that ends", Facts::Event(ends)),
+        ("something that begins again and again", Facts::Event(often)),
+        ("something that nobody knows", Facts::Event(unknown)),
+    ]
+}
+
 fn keeps(files: &Inventory) -> Facts {
     let window = Window::default();
     Facts::Retention(match LiveSet::new(files, &window, TEN) {
@@ -302,7 +338,7 @@ mod tests {
             let judged = judge(&facts, &facts.fallback());
             assert!(judged.outcome != Outcome::Nothing, "{name}");
         }
-        assert_eq!(names.len(), 8, "{names:?}");
+        assert_eq!(names.len(), 9, "{names:?}");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockkeeper_core::guard::alerts::{AlertDesk, Raised};
-use lockkeeper_core::policy::{Event, Severity};
+use lockkeeper_core::policy::Severity;
 use tokio::sync::mpsc;
 
-use super::conditions::Events;
+use super::conditions::{Events, Happened};
 use super::database::blocking;
 use super::status::Alert;
 use crate::Result;
@@ -18,8 +18,8 @@ const EVENTS_MAX: usize = 1024;
 /// The alerts of one engine.
 #[derive(Debug)]
 pub(super) struct Alerts {
-    sender: mpsc::Sender<Event>,
-    receiver: Mutex<Option<mpsc::Receiver<Event>>>,
+    sender: mpsc::Sender<Happened>,
+    receiver: Mutex<Option<mpsc::Receiver<Happened>>>,
     desk: Arc<Mutex<AlertDesk>>,
 }
 
@@ -55,23 +55,21 @@ impl Alerts {
     }
 }
 
-async fn run(mut events: mpsc::Receiver<Event>, policy: Policy, desk: Arc<Mutex<AlertDesk>>) {
-    while let Some(event) = events.recv().await {
-        if let Err(error) = tell(event, &policy, &desk).await {
+async fn run(mut events: mpsc::Receiver<Happened>, policy: Policy, desk: Arc<Mutex<AlertDesk>>) {
+    while let Some(happened) = events.recv().await {
+        if let Err(error) = tell(happened, &policy, &desk).await {
             tracing::error!(%error, "an event was not told");
         }
     }
 }
 
-async fn tell(event: Event, policy: &Policy, desk: &Mutex<AlertDesk>) -> Result<()> {
-    let event = lock(desk).note(event);
-    let (asked, about) = (policy.clone(), event.clone());
-    let alerts = blocking(move || Ok(asked.on_event(&about))).await?;
-    let admitted = lock(desk).admit(&event, alerts);
-    for refusal in &admitted.refused {
-        policy.alert_refused(refusal.code());
-    }
-    admitted.raised.iter().for_each(write);
+async fn tell(happened: Happened, policy: &Policy, desk: &Arc<Mutex<AlertDesk>>) -> Result<()> {
+    let event = lock(desk).note(happened.event);
+    let policy = policy.for_database(&happened.path.to_string_lossy());
+    let desk = Arc::clone(desk);
+    let ask = move || Ok(policy.on_event(&event, |alerts| lock(&desk).admit(&event, alerts)));
+    let raised = blocking(ask).await?;
+    raised.iter().for_each(write);
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! What can be wrong with a database for a while, and when that begins and ends.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lockkeeper_core::policy::{Event, Severity};
 use lockkeeper_ltx::Txid;
 use tokio::sync::mpsc;
 
-use super::shared::Marks;
+use super::shared::{Marks, name_of};
 use super::status::DatabaseState;
 use crate::clock;
 
@@ -138,22 +139,30 @@ pub(super) fn message_of_marks(condition: Condition, marks: &Marks) -> String {
     found.unwrap_or_else(|| "it is over".to_owned())
 }
 
+/// An event, and the file of the database that it is about.
+#[derive(Debug)]
+pub(super) struct Happened {
+    pub(super) path: PathBuf,
+    pub(super) event: Event,
+}
+
 /// Where events of a database go. Never waits: what does not fit is left out.
 #[derive(Debug, Default)]
-pub(super) struct Events(Mutex<Option<mpsc::Sender<Event>>>);
+pub(super) struct Events(Mutex<Option<mpsc::Sender<Happened>>>);
 
 impl Events {
-    pub(super) fn new(sender: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(sender: mpsc::Sender<Happened>) -> Self {
         Self(Mutex::new(Some(sender)))
     }
 
-    pub(super) fn tell(&self, database: &str, condition: Condition, begins: bool, message: String) {
+    pub(super) fn tell(&self, path: &Path, condition: Condition, begins: bool, message: String) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = &*sender else { return };
+        let database = name_of(path);
         let event = Event {
             now_ms: u64::try_from(clock::now_ms()).unwrap_or(0),
-            database: database.to_owned(),
-            code: condition.code(),
+            database: database.clone(),
+            code: condition.code().into(),
             begins,
             severity: if begins {
                 condition.severity()
@@ -163,7 +172,8 @@ impl Events {
             message,
             ..Event::default()
         };
-        if sender.try_send(event).is_err() {
+        let path = path.to_owned();
+        if sender.try_send(Happened { path, event }).is_err() {
             tracing::warn!(%database, code = condition.code(), "too much happens to tell the policy of it");
         }
     }

@@ -100,6 +100,12 @@ pub(crate) struct DatabaseShared {
     events: Events,
 }
 
+/// The name of a database file, as it is told to a policy.
+pub(super) fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
 /// How far the replica came, in one run of replication.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Durable {
@@ -138,8 +144,7 @@ impl DatabaseShared {
 
     /// The name of the database file, as it is told to a policy.
     pub(crate) fn name(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        name_of(&self.path)
     }
 
     /// The start of a run. What the replica holds is not known: nothing is merged, deleted or
@@ -259,7 +264,7 @@ impl DatabaseShared {
         change(&mut marks);
         for (condition, begins) in Conditions::of_marks(&marks).since(before) {
             let message = message_of_marks(condition, &marks);
-            self.events.tell(&self.name(), condition, begins, message);
+            self.events.tell(&self.path, condition, begins, message);
         }
     }
 
@@ -373,7 +378,7 @@ impl DatabaseShared {
         });
         for (condition, begins) in changes {
             let message = message_of_state(&state);
-            self.events.tell(&self.name(), condition, begins, message);
+            self.events.tell(&self.path, condition, begins, message);
         }
     }
 

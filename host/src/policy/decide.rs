@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lockkeeper_core::decision::{Clamp, Facts, Outcome, Proposal};
 use lockkeeper_core::fallback;
+use lockkeeper_core::guard::alerts::{Admitted, Raised};
 use lockkeeper_core::guard::approval::{self, Approval};
 use lockkeeper_core::guard::deletions::{Deletions, Review};
 use lockkeeper_core::guard::holds::{Holds, HoldsPause};
@@ -210,22 +211,22 @@ impl Policy {
         guarded.decision
     }
 
-    /// What to tell people of an event.
-    pub(crate) fn on_event(&self, event: &Event) -> Vec<Alert> {
-        let served = self.seat.current();
-        let answer =
-            served.map(|it| it.ask(Decision::Event, |asked, store| asked.on_event(store, event)));
-        match answer {
-            Some(Answered::Proposed(alerts)) => alerts,
+    /// What to tell people of an event: what `admit`, which remembers what they were told, lets
+    /// through.
+    pub(crate) fn on_event(
+        &self,
+        event: &Event,
+        admit: impl FnOnce(Vec<Alert>) -> Admitted,
+    ) -> Vec<Raised> {
+        let question = self.ask(Decision::Event, Facts::Event(event.clone()));
+        let alerts = match &question.answer {
+            Answered::Proposed(Proposal::Event(alerts)) => alerts.clone(),
             _ => fallback::on_event(event),
-        }
-    }
-
-    /// Counts an alert that the guard did not let through, or changed.
-    pub(crate) fn alert_refused(&self, reason: &'static str) {
-        if let Some(served) = self.seat.current() {
-            served.record.refused(Decision::Event, reason, 1);
-        }
+        };
+        let Admitted { raised, refused } = admit(alerts);
+        let clamps = refused.iter().map(|why| (why.code(), 1)).collect();
+        question.conclude(&Outcome::Event(raised.clone()), clamps);
+        raised
     }
 
     /// How the component has served.

@@ -120,6 +120,7 @@ pub(super) fn call(
         }
         Facts::Holds(facts) => Proposal::Holds(asked.plan_holds(store, facts)?),
         Facts::Restore(facts) => Proposal::Restore(asked.approve_restore(store, facts)?),
+        Facts::Event(event) => Proposal::Event(asked.on_event(store, event)?),
     };
     Ok(Read {
         proposal,

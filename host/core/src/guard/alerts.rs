@@ -1,5 +1,6 @@
 //! Which alerts of a policy reach people, and the last ones that did.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::policy::{Alert, Event, Severity};
@@ -73,7 +74,7 @@ pub struct Admitted {
 #[derive(Debug, Default)]
 pub struct AlertDesk {
     /// How often each event began, and when it did last.
-    counts: BTreeMap<(String, &'static str), (u32, u64)>,
+    counts: BTreeMap<(String, Cow<'static, str>), (u32, u64)>,
     /// Until when an alert of a database is swallowed.
     quiet: BTreeMap<(String, String), u64>,
     /// The hour in which alerts are counted, and how many there were.
@@ -85,7 +86,7 @@ impl AlertDesk {
     /// Completes an event with what happened before it.
     #[must_use]
     pub fn note(&mut self, mut event: Event) -> Event {
-        let key = (event.database.clone(), event.code);
+        let key = (event.database.clone(), event.code.clone());
         let known = self.counts.get(&key).copied();
         let (count, previous_ms) = known.map_or((0, None), |(count, at_ms)| (count, Some(at_ms)));
         event.previous_ms = previous_ms;
@@ -177,7 +178,7 @@ mod tests {
         Event {
             now_ms,
             database: "app.db".into(),
-            code: "log-held",
+            code: "log-held".into(),
             begins,
             ..Event::default()
         }

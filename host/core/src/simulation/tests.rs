@@ -1,7 +1,14 @@
+use std::collections::BTreeSet;
+
+use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
+
 use super::load::Load;
 use super::recorded::Recorded;
 use super::*;
-use crate::policy::{CheckpointProposal, SyncProposal};
+use crate::compaction;
+use crate::inventory::{Inventory, ReplicaFile};
+use crate::levels::Levels;
+use crate::policy::{CheckpointProposal, SyncFacts, SyncProposal};
 
 fn simulate(seed: u64, days: u32, policy: &mut Policy<'_>) -> Report {
     let load = Load { seed, days };
@@ -55,7 +62,7 @@ fn a_policy_that_wants_to_lose_everything_loses_nothing() {
             Facts::Verification(_) => Proposal::Verification(None),
             Facts::Compaction(_) => Proposal::Compaction(Vec::new()),
             Facts::Retention(_) => Proposal::Retention(Some(Vec::new())),
-            Facts::Holds(_) | Facts::Restore(_) => facts.fallback(),
+            Facts::Holds(_) | Facts::Restore(_) | Facts::Event(_) => facts.fallback(),
         })
     });
     assert_eq!(report.unrestorable, 0);
@@ -101,22 +108,111 @@ fn what_was_decided_shows_the_load_it_was_decided_about() {
         defaults(facts)
     });
     assert_eq!(recorded.settings().window, Settings::default().window);
+    let load = Load { seed: 6, days: 1 };
+    let made: Vec<Commit> = load.commits().collect();
     let commits = recorded.commits();
-    // One for each file that was sealed, but those that waited for nobody yet at the end.
-    let files = (first.seals + first.checkpoints) as usize;
+    // Those that came together are told apart as far as questions came between.
+    let count = commits.len() as u64;
     assert!(
-        commits.len() + 5 > files && commits.len() <= files,
-        "{} {files}",
-        commits.len()
+        (first.seals..=first.commits).contains(&count),
+        "{count} {first:?}"
+    );
+    assert!(first.seals < first.commits && first.checkpoints > 0);
+    let times: BTreeSet<u64> = commits.iter().map(|commit| commit.at_ms).collect();
+    let is_known = |commit: &&Commit| times.contains(&commit.at_ms);
+    let known = made.iter().filter(is_known).count() as u64;
+    assert!(known >= first.seals, "{known} {}", first.seals);
+    // The first file has the database, which nobody committed.
+    let bytes = |commits: &[Commit]| -> u64 {
+        let is_later = |commit: &&Commit| commit.at_ms > made[0].at_ms + 60_000;
+        let later = commits.iter().filter(is_later);
+        later.map(|commit| commit.bytes).sum()
+    };
+    let (found, expected) = (bytes(&commits), bytes(&made));
+    assert!(
+        found.abs_diff(expected) < expected / 10,
+        "{found} {expected}"
     );
     let again = run(
         recorded.settings(),
         commits.into_iter(),
-        &[],
+        &recorded.outages(),
         recorded.end_ms(),
         &mut defaults,
     );
     assert_eq!(again.unrestorable, 0);
+    // The same policy does the same again, but for what the first file takes.
+    assert_eq!(
+        (again.seals, again.checkpoints),
+        (first.seals, first.checkpoints)
+    );
+    assert_eq!(again.snapshots, first.snapshots);
+    let (found, expected) = (again.rpo_worst_ms, first.rpo_worst_ms);
+    assert!(
+        found.abs_diff(expected) < expected / 10,
+        "{found} {expected}"
+    );
+}
+
+#[test]
+fn what_was_decided_shows_when_the_store_was_away() {
+    let mut recorded = Recorded::default();
+    let outages = Load { seed: 3, days: 3 }.outages();
+    assert!(!outages.is_empty());
+    simulate(3, 3, &mut |facts| {
+        recorded.add(facts);
+        defaults(facts)
+    });
+    let found = recorded.outages();
+    assert_eq!(found.len(), outages.len(), "{found:?} {outages:?}");
+    for (found, real) in found.iter().zip(&outages) {
+        // It shows with the first commit whose upload was tried twice.
+        assert!(
+            (real.from_ms..real.to_ms).contains(&found.from_ms),
+            "{found:?} {real:?}"
+        );
+        let late = found.to_ms.abs_diff(real.to_ms);
+        assert!(late < 120_000, "{found:?} {real:?}");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_waited_for_is_a_commit_and_what_follows_a_seal_is_none() {
+    let file = |txid, created_ms, size| ReplicaFile {
+        level: Level::L0,
+        name: FileName::new(TxidRange::new(txid, txid).unwrap()),
+        size,
+        created_ms,
+    };
+    let txid = |n| Txid::new(n).unwrap();
+    let mut recorded = Recorded::default();
+    for (now_ms, pending_bytes, oldest_pending_age_ms) in
+        [(100, 1000, 40), (150, 1000, 90), (200, 4000, 140)]
+    {
+        recorded.add(&Facts::Sync(SyncFacts {
+            now_ms,
+            pending_bytes,
+            oldest_pending_age_ms,
+            ..SyncFacts::default()
+        }));
+    }
+    let files = Inventory::new(vec![
+        file(txid(1), 201, 20_000),
+        file(txid(2), 202, 10),
+        file(txid(3), 203, 20_000),
+        file(txid(4), 400, 70),
+        file(txid(5), 405, 80),
+    ]);
+    let levels = Levels::new(&[1_000]).unwrap();
+    recorded.add(&Facts::Compaction(compaction::facts(
+        &files, &levels, 3_000,
+    )));
+    let commits: Vec<_> = recorded
+        .commits()
+        .iter()
+        .map(|it| (it.at_ms, it.bytes))
+        .collect();
+    assert_eq!(commits, [(60, 10_000), (200, 30_000), (400, 70), (405, 80)]);
 }
 
 #[test]

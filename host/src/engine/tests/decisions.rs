@@ -160,12 +160,16 @@ async fn a_policy_can_refuse_to_restore_a_missing_database() {
             .configuration(configuration.clone())
             .policy(policy::PolicySource::Bytes(guest.build()))
             .restore_if_missing(true)
+            .trace(policy::trace::TraceSettings::new(dir.path().join("trace")))
             .start()
     };
     let error = start(refusing()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("be restored: test"), "{error}");
     assert!(!database.exists());
+    let record = policies::recorded(&dir.path().join("trace"), "approve-restore").await;
+    assert_eq!(record.database, database.to_string_lossy());
+    assert_eq!(record.outcome, "do not go on: test");
     let keeper = start(Guest::default()).await.unwrap();
     assert_eq!(rows(&database), 1);
     keeper.stop(DEADLINE).await.unwrap();

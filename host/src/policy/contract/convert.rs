@@ -195,7 +195,7 @@ pub(super) fn event(event: &Event) -> wit::Event {
     wit::Event {
         now: event.now_ms,
         database: event.database.clone(),
-        code: event.code.to_owned(),
+        code: event.code.to_string(),
         begins: event.begins,
         severity: match event.severity {
             core::Severity::Error => wit::Severity::Error,

@@ -112,9 +112,9 @@ fn what_a_policy_makes_of_an_event_is_what_people_are_told() {
         message: "test".into(),
         quiet_for_ms: 7,
     };
-    assert_eq!(policy.on_event(&Event::default()), [expected]);
+    assert_eq!(alerts(&policy, &Event::default()), [expected]);
     let silent = Guest::default().policy();
-    assert_eq!(silent.on_event(&Event::default()), []);
+    assert_eq!(alerts(&silent, &Event::default()), []);
 }
 
 #[test]

@@ -258,13 +258,13 @@ fn it_holds_nothing_approves_and_tells_as_the_built_in_rules_do() {
     assert_eq!(policy.approve_restore(&RestoreFacts::default()), Ok(()));
     for begins in [true, false] {
         let event = Event {
-            code: "log-held",
+            code: "log-held".into(),
             begins,
             severity: lockkeeper_core::policy::Severity::Error,
             message: "a reader".into(),
             ..Event::default()
         };
-        assert_eq!(policy.on_event(&event), fallback::on_event(&event));
+        assert_eq!(alerts(&policy, &event), fallback::on_event(&event));
     }
     assert_eq!((policy.stats().calls, policy.stats().failures), (4, 0));
 }

@@ -11,17 +11,20 @@ mod versions;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use lockkeeper_core::guard::alerts::Admitted;
 use lockkeeper_core::guard::deletions::{Deletions, Review, Situation};
 use lockkeeper_core::guard::holds::Holds;
 use lockkeeper_core::inventory::{Inventory, ReplicaFile};
 use lockkeeper_core::levels::Levels;
 use lockkeeper_core::live_set::Window;
 use lockkeeper_core::policy::{
-    CheckpointFacts, CheckpointProposal, CompactionFacts, Event, HoldFacts, RestoreFacts,
+    Alert, CheckpointFacts, CheckpointProposal, CompactionFacts, Event, HoldFacts, RestoreFacts,
     SnapshotFacts, SyncFacts, VerificationFacts,
 };
 use lockkeeper_core::{compaction, fallback};
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
+
+use super::Policy;
 
 /// Facts for which the built-in rules wait 700 ms.
 fn sync_facts() -> SyncFacts {
@@ -99,10 +102,20 @@ fn situation(inventory: &Inventory) -> Situation<'_> {
 
 fn event() -> Event {
     Event {
-        code: "log-held",
+        code: "log-held".into(),
         begins: true,
         ..Event::default()
     }
+}
+
+/// What a policy wants people to be told, before the guard.
+fn alerts(policy: &Policy, event: &Event) -> Vec<Alert> {
+    let mut found = Vec::new();
+    policy.on_event(event, |alerts| {
+        found = alerts;
+        Admitted::default()
+    });
+    found
 }
 
 fn deleted(deletions: &Deletions) -> Vec<String> {

@@ -110,10 +110,10 @@ fn what_the_first_version_could_not_decide_the_built_in_rules_do() {
     assert_eq!(holds, Holds::default());
     assert_eq!(policy.approve_restore(&RestoreFacts::default()), Ok(()));
     let event = Event {
-        code: "lost",
+        code: "lost".into(),
         begins: true,
         ..Event::default()
     };
-    assert_eq!(policy.on_event(&event), fallback::on_event(&event));
+    assert_eq!(alerts(&policy, &event), fallback::on_event(&event));
     assert_eq!(policy.stats().failures, 0);
 }

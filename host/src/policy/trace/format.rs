@@ -7,8 +7,14 @@ use twox_hash::XxHash32;
 use super::Record;
 use super::listing::{Listing, Listings};
 
-/// How a segment begins: a name and the version of the format.
-pub(super) const MAGIC: &[u8; 8] = b"LKTRACE\x01";
+/// How a segment begins: a name, and then the version of the format.
+pub(super) const NAME: &[u8; 7] = b"LKTRACE";
+/// The version that is written.
+pub(super) const VERSION: u8 = 2;
+/// The oldest version that is read: it has no events.
+pub(super) const VERSION_MIN: u8 = 1;
+/// Bytes before the first block.
+pub(super) const BEGIN_LEN: usize = NAME.len() + 1;
 /// Bytes before the payload of a block.
 pub(super) const HEADER_LEN: usize = 12;
 /// The longest text of a block, in bytes: a record that lists all files of a large replica fits.

@@ -2,7 +2,7 @@
 //!
 //! A trace is a folder of numbered segments, `0000000000000001.trace` and so on. A process begins a
 //! segment of its own; when all of them together are larger than allowed, the oldest goes. A
-//! segment begins with eight bytes, `LKTRACE` and the version 1, and is a sequence of blocks:
+//! segment begins with eight bytes, `LKTRACE` and the version 2, and is a sequence of blocks:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -15,6 +15,8 @@
 //! long and nearly the same each time; so the facts of `plan-retention` have none, and beside them
 //! stands `listing`: `{"whole": [files]}`, or `{"gone": [[level, first, last]], "new": [files]}`
 //! since the last one of that database in the block. A block can be read without any other.
+//!
+//! Version 1, which is read as well, has no events.
 //!
 //! A segment ends where a block is cut short or damaged: a killed process loses the decisions of
 //! its last seconds, and never those before.

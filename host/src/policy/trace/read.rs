@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use super::Record;
-use super::format::{HEADER_LEN, MAGIC, decode, lengths};
+use super::format::{BEGIN_LEN, HEADER_LEN, NAME, VERSION, VERSION_MIN, decode, lengths};
 use super::ring::segments;
 use crate::{Error, Result};
 
@@ -33,7 +33,8 @@ impl TraceReader {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if it cannot be read; `Invalid` if it is no trace.
+    /// `Unavailable` if it cannot be read; `Invalid` if it is no trace, or if a part of it has a
+    /// version that is not read here.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed = |error| {
@@ -47,11 +48,24 @@ impl TraceReader {
             File::open(path).map_err(failed)?;
             vec![path.to_owned()]
         };
-        // A segment may be empty: its process was killed before it wrote anything.
-        let is_other = |path: &PathBuf| begin(path).is_none() && has_bytes(path);
-        if found.is_empty() || found.iter().all(is_other) {
+        let begun: Vec<Begin> = found.iter().map(|path| begin(path)).collect();
+        let other = begun
+            .iter()
+            .zip(&found)
+            .find_map(|(begun, path)| match begun {
+                Begin::OfVersion(version) => Some((version, path)),
+                _ => None,
+            });
+        if let Some((version, path)) = other {
             return Err(Error::invalid(format!(
-                "{} is no trace of decisions, or none that this version can read",
+                "the trace {} has version {version} of its format, and versions {VERSION_MIN} to \
+                 {VERSION} are read here; read it with the lockkeeper that wrote it",
+                path.display()
+            )));
+        }
+        if begun.iter().all(|begun| matches!(begun, Begin::Other)) {
+            return Err(Error::invalid(format!(
+                "{} is no trace of decisions",
                 path.display()
             )));
         }
@@ -87,20 +101,40 @@ impl Iterator for TraceReader {
                 self.records = records.into_iter();
             } else {
                 // A segment that cannot be read is like one that was cut before its first block.
-                self.current = begin(&self.segments.next()?);
+                self.current = match begin(&self.segments.next()?) {
+                    Begin::Readable(file) => Some(file),
+                    Begin::Empty | Begin::OfVersion(_) | Begin::Other => None,
+                };
             }
         }
     }
 }
 
-fn begin(path: &Path) -> Option<BufReader<File>> {
-    let mut file = BufReader::new(File::open(path).ok()?);
-    let mut magic = [0; MAGIC.len()];
-    file.read_exact(&mut magic).ok()?;
-    (magic == *MAGIC).then_some(file)
+/// How a segment begins.
+enum Begin {
+    /// It is read from here on.
+    Readable(BufReader<File>),
+    /// Its process was killed before it wrote anything.
+    Empty,
+    /// It has a version that is not read here.
+    OfVersion(u8),
+    /// It is none.
+    Other,
 }
 
-fn has_bytes(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|known| known.len() >= MAGIC.len() as u64)
+fn begin(path: &Path) -> Begin {
+    let Ok(mut file) = File::open(path).map(BufReader::new) else {
+        return Begin::Other;
+    };
+    let mut begin = Vec::with_capacity(BEGIN_LEN);
+    let limit = u64::try_from(BEGIN_LEN).unwrap_or(u64::MAX);
+    if file.by_ref().take(limit).read_to_end(&mut begin).is_err() {
+        return Begin::Other;
+    }
+    match begin.strip_prefix(NAME) {
+        Some(&[VERSION_MIN..=VERSION]) => Begin::Readable(file),
+        Some(&[version]) => Begin::OfVersion(version),
+        _ if begin.len() < BEGIN_LEN => Begin::Empty,
+        _ => Begin::Other,
+    }
 }

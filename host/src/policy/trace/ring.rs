@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::TraceSettings;
-use super::format::MAGIC;
+use super::format::{BEGIN_LEN, NAME, VERSION};
 
 /// How a segment is called after its number.
 const SUFFIX: &str = ".trace";
@@ -64,11 +64,13 @@ impl Ring {
         let path = self.folder.join(format!("{:016x}{SUFFIX}", self.next));
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         self.next = self.next.saturating_add(1);
-        file.write_all(MAGIC)?;
+        let mut begin = NAME.to_vec();
+        begin.push(VERSION);
+        file.write_all(&begin)?;
         self.make_room()?;
         Ok(Segment {
             file,
-            bytes: MAGIC.len() as u64,
+            bytes: BEGIN_LEN as u64,
         })
     }
 

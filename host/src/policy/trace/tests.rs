@@ -3,7 +3,7 @@ use std::path::Path;
 
 use lockkeeper_core::inventory::ReplicaFile;
 use lockkeeper_core::live_set::Need;
-use lockkeeper_core::policy::{HeldFile, RetentionFacts, SyncFacts, SyncProposal};
+use lockkeeper_core::policy::{Event, HeldFile, RetentionFacts, Severity, SyncFacts, SyncProposal};
 use lockkeeper_ltx::{FileName, Level, Txid, TxidRange};
 
 use super::ring::segments;
@@ -169,15 +169,77 @@ fn the_same_proposal_has_the_same_hash_and_another_one_has_not() {
     assert_eq!(hash(&wait(7)), "a18a963c0450a222d4f6c5a322db059d");
 }
 
+#[track_caller]
+fn is_refused(path: &Path, because: &str) {
+    let error = TraceReader::open(path).unwrap_err().to_string();
+    assert!(error.contains(because), "{error}");
+}
+
 #[test]
 fn what_is_no_trace_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(TraceReader::open(dir.path()).is_err());
+    is_refused(dir.path(), "is no trace of decisions");
+    is_refused(&dir.path().join("absent"), "cannot read the trace");
+    fs::write(dir.path().join("0000000000000001.trace"), "something else").unwrap();
+    is_refused(dir.path(), "is no trace of decisions");
+}
+
+#[test]
+fn a_trace_of_a_later_version_is_refused_and_the_versions_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    ring(dir.path()).append(&block(&[sync(1)])).unwrap();
     fs::write(
-        dir.path().join("0000000000000001.trace"),
-        "LKTRACE\x02 more",
+        dir.path().join("0000000000000002.trace"),
+        "LKTRACE\x03 more",
     )
     .unwrap();
-    assert!(TraceReader::open(dir.path()).is_err());
-    assert!(TraceReader::open(dir.path().join("absent")).is_err());
+    is_refused(
+        dir.path(),
+        "0000000000000002.trace has version 3 of its format",
+    );
+    is_refused(dir.path(), "versions 1 to 2 are read here");
+}
+
+/// Written by an earlier version of lockkeeper, about a database that got a commit each tenth of a
+/// second.
+const VERSION_1: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/policy/trace/data/version-1.trace"
+);
+
+#[test]
+fn a_trace_of_the_first_version_is_read() {
+    let records = read(Path::new(VERSION_1));
+    let count = |name| {
+        let of_kind = |record: &&Record| record.facts.name() == name;
+        records.iter().filter(of_kind).count()
+    };
+    assert_eq!(records.len(), 58);
+    assert_eq!((count("plan-sync"), count("plan-holds")), (22, 4));
+    let is_of_the_application = |record: &Record| record.database == "/srv/app/app.db";
+    assert!(records.iter().all(is_of_the_application));
+    let Facts::Sync(first) = &records[0].facts else {
+        panic!("{:?}", records[0])
+    };
+    assert_eq!((first.sync_interval_ms, first.spooled), (200, 0));
+}
+
+#[test]
+fn an_event_and_what_people_are_told_of_it_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = Event {
+        now_ms: 7,
+        database: "app.db".into(),
+        code: "log-held".into(),
+        begins: true,
+        severity: Severity::Error,
+        message: "a reader".into(),
+        count: 2,
+        previous_ms: Some(3),
+    };
+    let told = record(7, Facts::Event(event));
+    ring(dir.path())
+        .append(&block(std::slice::from_ref(&told)))
+        .unwrap();
+    assert_eq!(read(dir.path()), [told]);
 }

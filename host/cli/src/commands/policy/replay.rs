@@ -64,7 +64,7 @@ impl Replay {
         let situation = Situation {
             settings: recorded.settings().clone(),
             commits: recorded.commits(),
-            outages: Vec::new(),
+            outages: recorded.outages(),
             end_ms: recorded.end_ms(),
         };
         if self.json {
