@@ -16,6 +16,7 @@ use super::*;
 
 mod bounds;
 mod decisions;
+mod held;
 mod policies;
 
 use crate::policy::Policy;

@@ -1,8 +1,11 @@
 //! Components for tests, made from a few lines of WebAssembly text.
 
+mod gate;
+
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+pub(crate) use self::gate::Gate;
 use super::{Component, Policy, PolicySource};
 
 /// The contract, from which the host and the guest both make their bindings.
@@ -174,6 +177,11 @@ impl Guest {
 
     pub(crate) fn policy(&self) -> Policy {
         Policy::new(self.load().unwrap())
+    }
+
+    /// The same, beside which others can be tried.
+    pub(crate) fn policy_with_observer(&self) -> Policy {
+        Policy::start(self.load().unwrap(), None, None).unwrap()
     }
 }
 

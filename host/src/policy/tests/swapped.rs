@@ -7,7 +7,7 @@ use lockkeeper_core::decision::Facts;
 use lockkeeper_core::policy::SyncFacts;
 use tempfile::TempDir;
 
-use super::super::testing::Guest;
+use super::super::testing::{Gate, Guest};
 use super::super::trace::{Answer, Record, TraceReader, TraceSettings, hash};
 use super::super::*;
 use crate::ErrorKind;
@@ -65,6 +65,61 @@ async fn a_component_decides_from_the_next_decision_on_and_the_way_back_is_open(
     assert_eq!(policy.plan_sync(&facts()), 70);
     policy.roll_back().unwrap();
     assert_eq!(policy.plan_sync(&facts()), 80);
+}
+
+#[tokio::test]
+async fn the_way_back_leads_to_the_one_before_and_no_further() {
+    let policy = start(&waits(70));
+    for ms in [80, 90] {
+        policy.plan_sync(&facts());
+        policy.install(wanted(&waits(ms))).await.unwrap();
+    }
+    policy.roll_back().unwrap();
+    assert_eq!(policy.plan_sync(&facts()), 80);
+    policy.roll_back().unwrap();
+    assert_eq!(policy.plan_sync(&facts()), 90);
+}
+
+#[tokio::test]
+async fn what_a_candidate_would_have_done_otherwise_is_counted_and_what_the_guard_would_change() {
+    let policy = start(&waits(70));
+    policy.plan_sync(&facts());
+    policy.plan_sync(&facts());
+    let two = |guest: &Guest| Installation {
+        shadow_decisions: 2,
+        ..wanted(guest)
+    };
+    let same = waits(70).item("(func)");
+    let shadowed = policy.install(two(&same)).await.unwrap().shadowed;
+    assert_eq!(shadowed.decisions, 2);
+    assert_eq!((shadowed.differed, shadowed.clamped), (0, 0));
+    // More than the sync interval.
+    let shadowed = policy.install(two(&waits(2000))).await.unwrap().shadowed;
+    assert_eq!((shadowed.differed, shadowed.clamped), (2, 2));
+}
+
+#[tokio::test]
+async fn failures_of_the_one_before_do_not_set_the_next_aside() {
+    let traps = Guest::default().export("plan-sync", "(unreachable)");
+    let policy = start(&traps);
+    for _ in 0..3 {
+        policy.plan_sync(&facts());
+    }
+    assert!(policy.stats().set_aside);
+    policy.install(wanted(&waits(80))).await.unwrap();
+    assert!(!policy.stats().set_aside);
+    assert_eq!(policy.plan_sync(&facts()), 80);
+}
+
+#[tokio::test]
+async fn a_way_back_ends_the_alarm_of_what_was_refused() {
+    let policy = start(&waits(70));
+    policy.plan_sync(&facts());
+    policy.install(wanted(&waits(80))).await.unwrap();
+    let traps = Guest::default().export("plan-retention", "(unreachable)");
+    is_refused(&policy, wanted(&traps), "keeps of a small replica").await;
+    policy.roll_back().unwrap();
+    assert_eq!(policy.deciding().alarm, None);
 }
 
 #[tokio::test]
@@ -201,6 +256,32 @@ async fn a_new_generation_of_the_store_decides_after_a_reload_and_a_rollback_und
 }
 
 #[tokio::test]
+async fn a_component_that_fails_the_self_test_is_not_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let traps = Guest::default().export("plan-retention", "(unreachable)");
+    let source = PolicySource::Bytes(traps.build());
+    let error = store(dir.path()).save(&source, "test").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(store(dir.path()).get(0).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_generation_that_whoever_writes_to_the_database_may_have_put_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), &waits(80));
+    let database = rusqlite::Connection::open(dir.path().join("app.db")).unwrap();
+    database
+        .execute_batch("DELETE FROM lockkeeper_config_seals")
+        .unwrap();
+    let policy = Policy::start(waits(70).load().unwrap(), None, Some(store(dir.path()))).unwrap();
+    let error = policy.reload().await.unwrap_err();
+    assert!(error.to_string().contains("has no seal"), "{error}");
+    assert_eq!(policy.plan_sync(&facts()), 70);
+    let alarm = policy.deciding().alarm.unwrap();
+    assert!(alarm.contains("has no seal"), "{alarm}");
+}
+
+#[tokio::test]
 async fn a_start_takes_the_newest_generation_that_works_and_says_what_is_wrong_with_the_newest() {
     let dir = tempfile::tempdir().unwrap();
     let (none, why) = store(dir.path()).last_good();
@@ -281,6 +362,38 @@ async fn the_trace_says_who_decided_what_and_the_same_component_decides_the_same
         };
         assert_eq!(*found, hash(&proposal));
     }
+}
+
+#[tokio::test]
+async fn a_decision_that_is_under_way_when_the_component_changes_ends_as_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = TraceSettings::new(dir.path());
+    let gate = Gate::default();
+    let log = tracing::dispatcher::Dispatch::new(gate.log());
+    let _log = tracing::dispatcher::set_default(&log);
+    let old = Guest::default().held_in("plan-sync", "(say) (i64.const 70)");
+    let old = old.load().unwrap();
+    let policy = Policy::start(old.clone(), Some(&trace), None).unwrap();
+    let asked = policy.clone();
+    let asked = std::thread::spawn(move || {
+        tracing::dispatcher::with_default(&log, || asked.plan_sync(&facts()))
+    });
+    while !gate.is_holding() {
+        std::thread::yield_now();
+    }
+    let at_once = Installation {
+        shadow_decisions: 0,
+        ..wanted(&waits(80))
+    };
+    let new = policy.install(at_once).await.unwrap().component;
+    assert_eq!(policy.plan_sync(&facts()), 80, "the next one is of the new");
+    assert!(gate.is_holding());
+    gate.open();
+    asked.join().unwrap();
+    // Each is recorded when it ends.
+    let records = recorded(policy, &dir, 2);
+    let policies: Vec<&str> = records.iter().map(|it| it.policy.as_str()).collect();
+    assert_eq!(policies, [new.digest.as_str(), old.digest()]);
 }
 
 #[test]
