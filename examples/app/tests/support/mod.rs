@@ -70,10 +70,10 @@ impl Folder {
         self.dir.path().join(name)
     }
 
-    pub(crate) fn save(&self, scope: &str, text: &str, format: &str) {
+    pub(crate) fn save(&self, scope: &str, text: impl AsRef<[u8]>, format: &str) {
         ConfigStore::open(self.path("app.db"))
             .expect("the database")
-            .save(&self.identities, scope, text.as_bytes(), format, "test")
+            .save(&self.identities, scope, text.as_ref(), format, "test")
             .expect("saved");
     }
 
@@ -148,12 +148,17 @@ impl Folder {
     pub(crate) fn restored_from(&self, replica: &str) -> Vec<String> {
         let output = tempfile::tempdir().expect("a folder");
         let path = output.path().join("restored.db");
+        self.restore(replica, &path);
+        messages(&path)
+    }
+
+    /// Restores the newest state of a replica as `output`.
+    pub(crate) fn restore(&self, replica: &str, output: &Path) {
         let replica = Replica::file(self.path(replica)).expect("a replica");
         tokio::runtime::Runtime::new()
             .expect("a runtime")
-            .block_on(restore(&replica, RestoreOptions::new(&path)))
+            .block_on(restore(&replica, RestoreOptions::new(output)))
             .expect("restored");
-        messages(&path)
     }
 }
 
