@@ -224,13 +224,28 @@ fn a_configuration_that_is_not_valid_is_not_saved_and_every_problem_is_named() {
     );
 }
 
+/// A component of the first contract.
+const OLD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../src/policy/tests/data/policy-0.1.0.wasm"
+);
+
 #[test]
 fn inspect_shows_the_built_in_policy_and_refuses_what_is_none() {
     let dir = quickstart();
     let shown = json(dir.path(), "policy inspect -json");
     assert_eq!(shown["name"], "lockkeeper-policy");
     assert_eq!(shown["sha256"].as_str().map(str::len), Some(64));
-    assert!(ok(dir.path(), "policy inspect").contains("plan-sync"));
+    let text = ok(dir.path(), "policy inspect");
+    assert!(text.contains("plan-sync"), "{text}");
+    let contract = include_str!("../../../wit/policy.wit")
+        .lines()
+        .find_map(|line| line.strip_prefix("package lockkeeper:policy@"));
+    let contract = contract.expect("its number").trim_end_matches(';');
+    assert_eq!(shown["contract"], contract);
+    assert!(text.contains(&format!("contract  {contract}\n")), "{text}");
+    let old = ok(dir.path(), &format!("policy inspect {OLD}"));
+    assert!(old.contains("contract  0.1.0\n"), "{old}");
     fs::write(dir.path().join("bad.wasm"), "nonsense").expect("write");
     fails(dir.path(), "policy inspect bad.wasm", "bad.wasm");
     fails(

@@ -31,19 +31,21 @@ fn inspect(file: Option<PathBuf>, as_json: bool) -> Result<()> {
             "summary": component.summary(),
             "sha256": component.digest(),
             "size": component.size(),
+            "contract": component.contract(),
             "imports": component.imports(),
             "exports": component.exports(),
         });
         writeln!(out, "{value:#}")?;
         return Ok(());
     }
-    writeln!(out, "name     {}", component.name())?;
-    writeln!(out, "version  {}", component.version())?;
-    writeln!(out, "summary  {}", component.summary())?;
-    writeln!(out, "sha256   {}", component.digest())?;
-    writeln!(out, "size     {} bytes", component.size())?;
-    writeln!(out, "imports  {}", listed(component.imports()))?;
-    writeln!(out, "exports  {}", listed(component.exports()))?;
+    writeln!(out, "name      {}", component.name())?;
+    writeln!(out, "version   {}", component.version())?;
+    writeln!(out, "summary   {}", component.summary())?;
+    writeln!(out, "contract  {}", component.contract())?;
+    writeln!(out, "sha256    {}", component.digest())?;
+    writeln!(out, "size      {} bytes", component.size())?;
+    writeln!(out, "imports   {}", listed(component.imports()))?;
+    writeln!(out, "exports   {}", listed(component.exports()))?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 use lockkeeper::policy::simulation::Settings;
@@ -50,10 +51,18 @@ impl Simulate {
         for file in &self.files {
             components.push(trial::load(Some(file))?);
         }
+        let begin = Instant::now();
         let mut reports = Vec::new();
         for component in &components {
             reports.push((component, situation.with(component)?));
         }
+        // Not part of what is printed, which is the same each time.
+        let took = begin.elapsed().as_secs_f64();
+        eprintln!(
+            "{} days, with {} policies, took {took:.1} s",
+            self.days,
+            reports.len()
+        );
         report::print(&reports, &self.prices.prices(), self.json)
     }
 }
