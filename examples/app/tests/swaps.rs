@@ -13,6 +13,7 @@
 //!
 //! The generation that the store gives is saved before the swap begins: that is a commit like any
 //! other, which takes as long as its disk.
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod support;
 
@@ -154,7 +155,7 @@ impl World {
         let digest = PolicySource::Bytes(bytes.clone()).digest();
         let digest = digest.expect("it is small");
         if let Way::Signal | Way::Store = way {
-            self.folder.save(POLICY_SCOPE, &bytes, POLICY_FORMAT);
+            self.folder.save_bytes(POLICY_SCOPE, &bytes, POLICY_FORMAT);
         }
         let Self {
             app,

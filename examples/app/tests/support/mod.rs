@@ -70,10 +70,14 @@ impl Folder {
         self.dir.path().join(name)
     }
 
-    pub(crate) fn save(&self, scope: &str, text: impl AsRef<[u8]>, format: &str) {
+    pub(crate) fn save(&self, scope: &str, text: &str, format: &str) {
+        self.save_bytes(scope, text.as_bytes(), format);
+    }
+
+    pub(crate) fn save_bytes(&self, scope: &str, bytes: &[u8], format: &str) {
         ConfigStore::open(self.path("app.db"))
             .expect("the database")
-            .save(&self.identities, scope, text.as_ref(), format, "test")
+            .save(&self.identities, scope, bytes, format, "test")
             .expect("saved");
     }
 

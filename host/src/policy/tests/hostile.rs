@@ -67,7 +67,7 @@ fn ask_for_everything(policies: &[Policy; 9]) {
     let unknown = Err(HoldsPause::Unknown);
     assert_eq!(holds.plan_holds(&HoldFacts::default()), unknown);
     assert_eq!(restore.approve_restore(&RestoreFacts::default()), Ok(()));
-    assert_eq!(alerts(&events, &event()), fallback::on_event(&event()));
+    assert_eq!(alerts(events, &event()), fallback::on_event(&event()));
 }
 
 /// Every decision has this body.

@@ -308,6 +308,23 @@ async fn a_start_takes_the_newest_generation_that_works_and_says_what_is_wrong_w
     assert!(policy.deciding().alarm.is_some());
 }
 
+#[test]
+fn a_start_leaves_out_a_generation_that_fails_the_self_test() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), &waits(80));
+    let key = KeyFile::read(dir.path().join("key"), KeyFileCheck::Strict).unwrap();
+    let traps = Guest::default().export("plan-retention", "(unreachable)");
+    ConfigStore::open(dir.path().join("app.db"))
+        .unwrap()
+        .save(&key, POLICY_SCOPE, &traps.build(), POLICY_FORMAT, "test")
+        .unwrap();
+    let (component, why) = store(dir.path()).last_good();
+    let expected = waits(80).load().unwrap();
+    assert_eq!(component.unwrap().digest(), expected.digest());
+    let why = why.unwrap();
+    assert!(why.contains("keeps of a small replica"), "{why}");
+}
+
 /// What is recorded of `policy` once it and its thread have ended.
 fn recorded(policy: Policy, dir: &TempDir, count: usize) -> Vec<Record> {
     drop(policy);

@@ -154,7 +154,7 @@ fn decisions_are_within_bounds(name: &str, policy: &Policy) {
         ..RestoreFacts::default()
     };
     assert_eq!(policy.approve_restore(&gone), Ok(()), "{name}");
-    let alerts = alerts(&policy, &event());
+    let alerts = alerts(policy, &event());
     let admitted = AlertDesk::default().admit(&event(), alerts);
     assert!(admitted.raised.len() <= ALERTS_MAX, "{name}");
 }
