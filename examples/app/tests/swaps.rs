@@ -31,6 +31,7 @@ use support::{Folder, Running};
 
 const LITESTREAM_YML: &str = "\
 socket: {enabled: true, path: ./control.sock}
+l0-retention: 24h
 dbs:
   - path: ./app.db
     replica: {path: ./litestream-replicas, sync-interval: 50ms}
@@ -43,7 +44,7 @@ const COMPONENT: &[u8] = include_bytes!("../../../host/src/policy/tests/data/pol
 const PACE: Duration = Duration::from_millis(1);
 const STALL_MAX: Duration = Duration::from_millis(10);
 const SWAPS: usize = 10;
-const SWAPS_MAX: usize = 120;
+const SWAPS_MAX: usize = 80;
 /// A wait that only ends a test that would otherwise hang.
 const PATIENCE: Duration = Duration::from_secs(120);
 
