@@ -4,9 +4,9 @@
 //! the thread does not keep up: replication never waits for what is written about it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 const QUEUE_MAX: usize = 1024;
 /// Files in the facts of those that wait; each takes about a hundred bytes.
 const QUEUED_FILES_MAX: usize = 200_000;
+/// How long the thread may take to write what is left when everything ends.
+const END_MAX: Duration = Duration::from_secs(2);
 /// How long a decision waits to be written: what a killed process loses.
 const FLUSH: Duration = Duration::from_secs(2);
 /// Decisions that a candidate is asked at once, and the files in their facts.
@@ -62,8 +64,24 @@ pub struct TraceStats {
 /// Where decisions are handed over. The thread ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Observer {
+    // Dropped in this order: the thread ends when nobody can send any more.
     sender: SyncSender<Message>,
+    _end: End,
     counts: Arc<Counts>,
+}
+
+/// Waits, when it is dropped, until the thread has ended.
+#[derive(Debug)]
+struct End(Mutex<Receiver<()>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let ended = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is sent: the other side goes with the thread.
+        if ended.recv_timeout(END_MAX) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the last decisions may be missing in the trace");
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +106,7 @@ impl Observer {
             })
         };
         let ring = trace.map(open).transpose()?;
-        let (observer, receiver) = Self::idle();
+        let (observer, receiver, running) = Self::idle();
         let work = Work {
             counts: Arc::clone(&observer.counts),
             ring,
@@ -101,16 +119,25 @@ impl Observer {
         let log = tracing::dispatcher::get_default(Clone::clone);
         thread::Builder::new()
             .name("lockkeeper-trace".into())
-            .spawn(move || tracing::dispatcher::with_default(&log, || run(work, &receiver)))
+            .spawn(move || {
+                tracing::dispatcher::with_default(&log, || run(work, &receiver));
+                drop(running);
+            })
             .map_err(|error| Error::unavailable("cannot start a thread").with_source(error))?;
         Ok(observer)
     }
 
-    /// Without a thread: what is handed over stays in the receiver.
-    fn idle() -> (Self, Receiver<Message>) {
+    /// Without a thread: what is handed over stays in the receiver. The last part goes when the
+    /// thread has ended.
+    fn idle() -> (Self, Receiver<Message>, SyncSender<()>) {
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let counts = Arc::default();
-        (Self { sender, counts }, receiver)
+        let (running, ended) = sync_channel(0);
+        let observer = Self {
+            sender,
+            _end: End(Mutex::new(ended)),
+            counts: Arc::default(),
+        };
+        (observer, receiver, running)
     }
 
     /// Hands a decision over, if there is room.
@@ -293,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_comes_too_fast_is_dropped_and_counted_and_never_waited_for() {
-        let (observer, receiver) = Observer::idle();
+        let (observer, receiver, _) = Observer::idle();
         for _ in 0..QUEUE_MAX + 5 {
             observer.decided(decided(Facts::Sync(SyncFacts::default())));
         }
@@ -303,7 +330,7 @@ mod tests {
 
     #[test]
     fn facts_that_wait_take_bounded_memory() {
-        let (observer, receiver) = Observer::idle();
+        let (observer, receiver, _) = Observer::idle();
         let first = TxidRange::new(Txid::FIRST, Txid::FIRST).unwrap();
         let file = ReplicaFile {
             level: Level::SNAPSHOT,
@@ -319,6 +346,17 @@ mod tests {
         }
         assert_eq!(receiver.try_iter().count(), 2);
         assert_eq!(observer.stats().dropped, 8);
+    }
+
+    #[test]
+    fn what_was_decided_last_is_in_the_trace_when_everything_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = TraceSettings::new(dir.path().join("trace"));
+        let observer = Observer::start(Some(&settings)).unwrap();
+        let counts = Arc::clone(&observer.counts);
+        observer.decided(decided(Facts::Sync(SyncFacts::default())));
+        drop(observer);
+        assert_eq!(counts.recorded.load(Ordering::Relaxed), 1);
     }
 
     #[test]
