@@ -167,8 +167,9 @@ impl Builder {
     }
 
     /// Takes the policy from the scope `policy` of a configuration store, if there is one: the
-    /// newest generation that works. Others follow with [`Lockkeeper::reload_policy`]. The
-    /// component of [`Builder::policy`] decides while there is none.
+    /// newest generation that works. One that is saved later takes its place within seconds, at
+    /// once with [`Lockkeeper::reload_policy`]. The component of [`Builder::policy`] decides
+    /// while there is none.
     pub fn stored_policies(mut self, stored: StoredPolicies) -> Self {
         self.stored_policies = Some(stored);
         self

@@ -292,3 +292,32 @@ fn a_swap_by_signal_api_or_store_loses_no_commit_and_stalls_no_writer() {
     no_transaction_is_missing(&world.folder);
     all_comes_back(&world.folder, committed);
 }
+
+#[test]
+fn a_generation_that_is_saved_decides_though_nobody_says_so() {
+    let mut world = World::new();
+    let app = world.connection();
+    app.execute_batch("CREATE TABLE written (n INTEGER PRIMARY KEY)")
+        .expect("a table");
+    let decides = |world: &World| {
+        let deciding = world.runtime.block_on(world.client.policy());
+        let component = deciding.expect("an answer").component;
+        component.expect("one decides").sha256
+    };
+    for _ in 0..2 {
+        world.number += 1;
+        let bytes = component(world.number);
+        let digest = PolicySource::Bytes(bytes.clone()).digest();
+        let digest = digest.expect("it is small");
+        assert_ne!(decides(&world), digest);
+        world.folder.save_bytes(POLICY_SCOPE, &bytes, POLICY_FORMAT);
+        let begin = Instant::now();
+        while decides(&world) != digest {
+            assert!(begin.elapsed() < PATIENCE, "nobody looks at the store");
+            // There is something to decide beside the one before.
+            app.execute("INSERT INTO written VALUES (NULL)", [])
+                .expect("committed");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

@@ -407,6 +407,8 @@ fn begin(entries: &[Entry], fleet: &Arc<Fleet>, runtime: &runtime::Runtime) -> R
 async fn run(fleet: Arc<Fleet>, applied: Arc<Applied>, mut stop: signal::Receiver<bool>) {
     let measuring = Arc::clone(&fleet);
     tokio::spawn(async move { measuring.measure().await });
+    let following = Arc::clone(&fleet);
+    tokio::spawn(async move { following.policy().follow_store().await });
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::warn!("replication was dropped without a stop: what is committed is not flushed");
         return;

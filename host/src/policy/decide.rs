@@ -257,6 +257,11 @@ impl Policy {
         Arc::clone(&self.seat).reload().await
     }
 
+    /// See [`Seat::follow_store`].
+    pub(crate) async fn follow_store(&self) {
+        Arc::clone(&self.seat).follow_store().await;
+    }
+
     /// See [`Seat::roll_back`].
     pub(crate) fn roll_back(&self) -> Result<Identity> {
         self.seat.roll_back()

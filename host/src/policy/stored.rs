@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::component::Component;
 use super::selftest::self_test;
 use super::source::PolicySource;
@@ -44,6 +46,27 @@ const GENERATIONS_MAX: u32 = 8;
 pub struct StoredPolicies {
     database: PathBuf,
     identities: Arc<Identities>,
+}
+
+/// How often it was saved, and when last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Saves {
+    count: usize,
+    newest: Option<String>,
+}
+
+impl Saves {
+    /// Whether the last one was made before this time, in milliseconds since the Unix epoch. The
+    /// store knows the second.
+    pub(super) fn all_before(&self, ms: i64) -> bool {
+        let newest = self.newest.as_ref().map(|at| at.parse::<Timestamp>());
+        match newest {
+            Some(Ok(newest)) => newest.as_second() < ms.div_euclid(1000),
+            // It can be tried.
+            Some(Err(_)) => false,
+            None => true,
+        }
+    }
 }
 
 impl StoredPolicies {
@@ -116,6 +139,15 @@ impl StoredPolicies {
         Ok(Some(PolicySource::Bytes(entry.plaintext.to_vec())))
     }
 
+    /// Another value after each save.
+    pub(super) fn saves(&self) -> Result<Saves> {
+        let saved = ConfigStore::open(&self.database)?.history(Some(POLICY_SCOPE))?;
+        Ok(Saves {
+            count: saved.len(),
+            newest: saved.into_iter().next().map(|row| row.created_at),
+        })
+    }
+
     /// The newest component that works, for a start; with the reason why a newer one was left out.
     /// Without any, `None`: the embedded one decides.
     pub(crate) fn last_good(&self) -> (Option<Component>, Option<String>) {
@@ -146,5 +178,24 @@ impl StoredPolicies {
         let component = Component::load(&source)?;
         self_test(&component)?;
         Ok(Some(component))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_in_the_second_of_a_switch_may_be_the_later_of_them() {
+        let saved = |newest: Option<&str>| Saves {
+            count: 1,
+            newest: newest.map(str::to_owned),
+        };
+        let newest = saved(Some("1970-01-01T00:00:07Z"));
+        assert!(newest.all_before(8_000));
+        assert!(!newest.all_before(7_999));
+        assert!(!newest.all_before(6_000));
+        assert!(saved(None).all_before(0));
+        assert!(!saved(Some("yesterday")).all_before(8_000));
     }
 }

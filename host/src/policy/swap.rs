@@ -9,9 +9,12 @@ use super::selftest::self_test;
 use super::served::Served;
 use super::shadow::{Shadow, Shadowed};
 use super::source::PolicySource;
-use super::stored::StoredPolicies;
+use super::stored::{Saves, StoredPolicies};
 use super::trace::TraceSettings;
-use crate::{Error, Result, clock};
+use crate::{Error, ErrorKind, Result, clock};
+
+/// How often the store is looked at for a generation that somebody saved.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The component that decides, the one before it, and who watches them.
 ///
@@ -24,6 +27,8 @@ pub(super) struct Seat {
     stored: Option<StoredPolicies>,
     /// One installation at a time.
     installing: tokio::sync::Mutex<()>,
+    /// One look at the store at a time.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +37,8 @@ struct State {
     previous: Option<Arc<Served>>,
     since_ms: i64,
     alarm: Option<String>,
+    /// The store, as it was when its newest generation was last tried.
+    tried: Option<Saves>,
 }
 
 /// A component by its name.
@@ -138,6 +145,7 @@ impl Seat {
             observer,
             stored: None,
             installing: tokio::sync::Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -215,32 +223,68 @@ impl Seat {
     ///
     /// As [`Self::install`]; `Invalid` if there is no store.
     pub(super) async fn reload(self: Arc<Self>) -> Result<Option<Installed>> {
-        if self.stored.is_none() {
+        let Some(stored) = self.stored.clone() else {
             return Err(Error::invalid(
                 "replication was started without a configuration store: install the policy itself",
             ));
-        }
-        let seat = Arc::clone(&self);
-        let read = move || {
-            seat.stored
-                .as_ref()
-                .map_or(Ok(None), |stored| stored.get(0))
         };
+        // Who comes second finds that nothing is left to do.
+        let _turn = self.reloading.lock().await;
+        // In this order: what is saved meanwhile is looked at later.
+        let read = move || (stored.saves().ok(), stored.get(0));
         let read = tokio::task::spawn_blocking(read).await;
         let died = |error| Error::internal("reading a policy panicked").with_source(error);
-        let source = match read.map_err(died)? {
-            Ok(source) => source.unwrap_or_default(),
-            Err(error) => {
-                self.refuse(format!("the stored policy was not installed: {error}"));
-                return Err(error);
-            }
-        };
+        let (saves, source) = read.map_err(died)?;
+        let tried = self.install_stored(source).await;
+        // While another one is installed it is not even looked at.
+        if !matches!(&tried, Err(error) if error.kind() == ErrorKind::Conflict) {
+            self.lock().tried = saves;
+        }
+        tried
+    }
+
+    async fn install_stored(
+        &self,
+        source: Result<Option<PolicySource>>,
+    ) -> Result<Option<Installed>> {
+        let source = source.inspect_err(|error| {
+            self.refuse(format!("the stored policy was not installed: {error}"));
+        })?;
+        let source = source.unwrap_or_default();
         let digest = source.digest()?;
         let is_current = |served: Arc<Served>| *served.digest == *digest;
         if self.current().is_some_and(is_current) {
             return Ok(None);
         }
         self.install(Installation::new(source)).await.map(Some)
+    }
+
+    /// Installs each generation that is saved in the store after whoever decides began to, for as
+    /// long as it is polled: what is ordered later counts. Returns at once if there is no store.
+    ///
+    /// Must be called within a runtime.
+    pub(super) async fn follow_store(self: Arc<Self>) {
+        let Some(stored) = self.stored.clone() else {
+            return;
+        };
+        let saves = || {
+            let stored = stored.clone();
+            // A store that does not answer is asked again.
+            let look = tokio::task::spawn_blocking(move || stored.saves().ok());
+            async { look.await.ok().flatten() }
+        };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(saves) = saves().await else { continue };
+            let (since_ms, tried) = {
+                let state = self.lock();
+                (state.since_ms, state.tried.clone())
+            };
+            if tried.as_ref() != Some(&saves) && !saves.all_before(since_ms) {
+                // What became of it stands in the log and in the status.
+                let _ = Arc::clone(&self).reload().await;
+            }
+        }
     }
 
     /// Says in status and log that a component was refused; the current one decides on.
