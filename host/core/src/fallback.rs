@@ -139,7 +139,7 @@ const ALERT_PAUSE_MS: u64 = 60 * 60 * 1000;
 /// let event = desk.note(Event {
 ///     now_ms: 0,
 ///     database: "app.db".into(),
-///     code: "replica-failing",
+///     code: "replica-failing".into(),
 ///     begins: true,
 ///     severity: Severity::Error,
 ///     message: "no answer".into(),
