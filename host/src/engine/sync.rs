@@ -87,16 +87,22 @@ mod tests {
     /// Far longer than anything takes.
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-    #[tokio::test]
-    async fn a_sync_of_one_database_waits_for_no_other_and_knows_it_by_every_name() {
+    /// Two databases, and a file where the folder of the second one's replica would be.
+    fn one_and_a_blocked_one() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        std::fs::write(path("file"), "in the way").unwrap();
+        std::fs::write(dir.path().join("file"), "in the way").unwrap();
         for name in ["app.db", "blocked.db"] {
-            let app = Connection::open(path(name)).unwrap();
+            let app = Connection::open(dir.path().join(name)).unwrap();
             app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (x)")
                 .unwrap();
         }
+        dir
+    }
+
+    #[tokio::test]
+    async fn a_sync_of_one_database_waits_for_no_other_and_knows_it_by_every_name() {
+        let dir = one_and_a_blocked_one();
+        let path = |name: &str| dir.path().join(name);
         std::os::unix::fs::symlink("app.db", path("link.db")).unwrap();
         let config = "dbs:\n  - {path: app.db, replica: {path: replica}}\n  \
                       - {path: blocked.db, replica: {path: file/replica}}\n";
@@ -111,14 +117,8 @@ mod tests {
     }
     #[tokio::test]
     async fn who_waits_is_told_when_nobody_is_left_to_do_it() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = one_and_a_blocked_one();
         let path = |name: &str| dir.path().join(name);
-        std::fs::write(path("file"), "in the way").unwrap();
-        for name in ["app.db", "blocked.db"] {
-            let app = Connection::open(path(name)).unwrap();
-            app.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (x)")
-                .unwrap();
-        }
         let one = "dbs:\n  - {path: app.db, replica: {path: replica}}\n";
         let both = format!("{one}  - {{path: blocked.db, replica: {{path: file/replica}}}}\n");
         let builder = |config: &str| Lockkeeper::builder().config(config).base_dir(dir.path());

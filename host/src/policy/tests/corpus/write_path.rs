@@ -13,7 +13,7 @@ const COMMITS: u64 = 2000;
 const COMMIT_EVERY_MS: u64 = 10;
 const SYNC_INTERVAL_MS: u64 = 1000;
 /// What a call takes at most: [`DECISION`] says so.
-const CALL_MS: u64 = 200;
+pub(super) const CALL_MS: u64 = 200;
 /// Seals that no schedule asks for and the budget pays for, in this time.
 const EARLY_MAX: u64 = 510;
 /// Questions about commits that wait on: 20 in each sync interval, and at its end.
@@ -30,14 +30,19 @@ pub(super) struct WritePath {
     waited_ms_max: u64,
     /// Of the component, which were given up.
     failures: u64,
+    /// What each of them took.
+    call_ms: u64,
 }
 
 impl WritePath {
-    /// Of a policy that nobody asked before.
-    pub(super) fn under(policy: &Policy) -> Self {
-        assert_eq!(policy.stats().calls, 0);
+    /// Of a policy whose calls take `call_ms` each if they give no answer.
+    pub(super) fn under(policy: &Policy, call_ms: u64) -> Self {
         assert_eq!(DECISION.deadline, Duration::from_millis(CALL_MS));
-        let mut path = Self::default();
+        let mut path = Self {
+            failures: policy.stats().failures,
+            call_ms,
+            ..Self::default()
+        };
         let mut budget = Budget::default();
         let mut last_sync_ms = None;
         let mut now_ms = COMMIT_EVERY_MS;
@@ -56,7 +61,7 @@ impl WritePath {
             let failures = policy.stats().failures;
             if failures > path.failures {
                 path.failures = failures;
-                now_ms += CALL_MS;
+                now_ms += call_ms;
             }
             if wait_ms > 0 {
                 now_ms += wait_ms;
@@ -79,7 +84,7 @@ impl WritePath {
         let least = usual.sealed - usual.sealed / 20;
         assert!(self.sealed >= least, "{name}: {self:?} beside {usual:?}");
         // So many failures set it aside.
-        let most = SYNC_INTERVAL_MS + u64::from(STRIKES_MAX) * CALL_MS;
+        let most = SYNC_INTERVAL_MS + u64::from(STRIKES_MAX) * self.call_ms;
         assert!(self.waited_ms_max <= most, "{name}: {self:?}");
         assert!(usual.waited_ms_max <= SYNC_INTERVAL_MS, "{usual:?}");
         assert!(self.seals <= usual.seals + EARLY_MAX, "{name}: {self:?}");
